@@ -1,0 +1,58 @@
+"""A config in, objects out: the registries, config files, and the check that finds every mistake before a run."""
+
+from .check import MetricName, Problem, check, require_valid
+from .config import Config, config_from_dict, load_config
+from .discover import import_siblings
+from .duration import Duration, to_steps
+from .errors import ConfigError, DuplicateNameError, UnavailableError, UnknownNameError, UserError
+from .experiment import EvaluationData, Experiment, TrainData, make_experiment
+from .registries import (
+    BACKBONES,
+    DATASETS,
+    HEADS,
+    HOOKS,
+    LOSSES,
+    METRICS,
+    MODELS,
+    OPTIMIZERS,
+    SAMPLERS,
+    SCHEDULERS,
+    TRANSFORMS,
+)
+from .registry import Registry, Source, build_from_cfg
+
+__all__ = [
+    "BACKBONES",
+    "DATASETS",
+    "HEADS",
+    "HOOKS",
+    "LOSSES",
+    "METRICS",
+    "MODELS",
+    "OPTIMIZERS",
+    "SAMPLERS",
+    "SCHEDULERS",
+    "TRANSFORMS",
+    "Config",
+    "ConfigError",
+    "Duration",
+    "DuplicateNameError",
+    "EvaluationData",
+    "Experiment",
+    "MetricName",
+    "Problem",
+    "Registry",
+    "Source",
+    "TrainData",
+    "UnavailableError",
+    "UnknownNameError",
+    "UserError",
+    "build_from_cfg",
+    "check",
+    "config_from_dict",
+    "import_siblings",
+    "load_config",
+    "make_experiment",
+    "require_valid",
+    "to_steps",
+]

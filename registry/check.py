@@ -1,0 +1,180 @@
+"""Every mistake of a config at once, before anything is built: each with its path, its file and line, and a remedy."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Callable, Mapping
+from difflib import SequenceMatcher
+from typing import Annotated, Any, NamedTuple
+
+from .config import Config
+from .discover import import_folders, import_modules
+from .duration import is_duration
+from .errors import ConfigError, UnknownNameError
+from .experiment import Experiment
+from .names import did_you_mean, nearest
+from .registry import Registry
+from .signature import bind, describe, is_settings, parameters
+from .tree import KeyPath, Origin, dotted
+
+
+class _IsMetricName:
+    """Marks a parameter that names a metric of the config: `val/top1`."""
+
+
+METRIC_NAME = _IsMetricName()
+MetricName = Annotated[str, METRIC_NAME]
+
+
+class Problem(NamedTuple):
+    """One mistake: where it is and what to do."""
+
+    path: KeyPath
+    origin: Origin | None
+    message: str
+
+    def __str__(self) -> str:
+        where = f" ({self.origin})" if self.origin else ""
+        return f"{dotted(self.path) or 'config'}{where}: {self.message}"
+
+
+def require_valid(config: Config) -> None:
+    """Raise one ConfigError that lists every mistake, if there is any."""
+    problems = check(config)
+    if problems:
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise ConfigError(f"the config {config.name} has {count}:{lines}")
+
+
+def check(config: Config) -> list[Problem]:
+    """All mistakes that can be seen without building anything, in the order of the config."""
+    checker = _Checker(config)
+    checker.import_code()
+    checker.settings(Experiment, config.data, ())
+    checker.hook_names()
+    return checker.problems
+
+
+class _Checker:
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.problems: list[Problem] = []
+        self.metric_names = _metric_names(config.data)
+
+    def report(self, path: KeyPath, message: str) -> None:
+        self.problems.append(Problem(path, self.config.origin(path), message))
+
+    def import_code(self) -> None:
+        """Import what the config names, so that what it registers can be looked up."""
+        for key, run in (("imports", import_modules), ("plugins", import_folders)):
+            value = self.config.data.get(key)
+            if isinstance(value, list) and all(isinstance(item, str) for item in value):
+                try:
+                    run(value)
+                except ConfigError as error:
+                    self.report((key,), str(error).removeprefix(f"{key}: "))
+
+    def settings(
+        self, target: Callable, data: Mapping, path: KeyPath, provided: tuple[str, ...] = (), kind: str = ""
+    ) -> None:
+        """Check arguments against what a constructor takes, and go into those that are configs themselves."""
+        for problem in bind(target, data, provided)[1]:
+            if problem.missing:
+                self.report(path, f"`{problem.key}` {problem.message}")
+            else:
+                self.report((*path, problem.key), f"{problem.message}{f' ({kind})' if kind else ''}")
+        hints = parameters(target).annotations
+        for key, value in data.items():
+            here, annotation = (*path, key), hints.get(key, Any)
+            if is_settings(annotation) and isinstance(value, dict):
+                self.settings(annotation, value, here)
+            elif _is_dict_of_settings(annotation) and isinstance(value, dict):
+                for name, item in value.items():
+                    if isinstance(item, dict):
+                        self.settings(typing.get_args(annotation)[1], item, (*here, name))
+            elif key in Registry.by_key and key in hints:
+                self.slot(Registry.by_key[key], key, value, here)
+            elif _names_metric(annotation) and isinstance(value, str) and value not in self.metric_names:
+                near = did_you_mean(value, self.metric_names)
+                self.report(here, f"the config measures nothing called `{value}`.{near}")
+
+    def slot(self, registry: Registry, key: str, value: Any, path: KeyPath) -> None:
+        """A key that a registry owns: `head` holds one entry, `metrics` several, by name or in a list."""
+        if key == registry.name:
+            if isinstance(value, dict):
+                self.entry(registry, value, path)
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                self.entry(registry, item, (*path, name), siblings=value)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, dict):
+                    self.entry(registry, item, (*path, index))
+
+    def entry(self, registry: Registry, value: Any, path: KeyPath, siblings: Mapping | None = None) -> None:
+        """One `dict(type=..., ...)`."""
+        if not isinstance(value, dict):
+            self.report(path, f"expected dict(type=...), got {describe(value)}.")
+            return
+        kind = value.get("type")
+        if not isinstance(kind, str):
+            self.report(path, _without_type(registry, value, path, siblings or {}))
+            return
+        try:
+            target = registry.require(kind)
+        except UnknownNameError as error:
+            self.report((*path, "type"), str(error))
+            return
+        arguments = {key: item for key, item in value.items() if key != "type"}
+        if registry.durations:
+            arguments = {key: _as_number(item) for key, item in arguments.items()}
+        self.settings(target, arguments, path, registry.provides, kind)
+
+    def hook_names(self) -> None:
+        """A hook's name is free, but not one letter away from its type's: that is a misspelling.
+
+        Laid over a base that has the hook, such a name would add a second one beside it.
+        """
+        hooks = self.config.data.get("hooks")
+        for name, hook in hooks.items() if isinstance(hooks, dict) else ():
+            kind = hook.get("type") if isinstance(hook, dict) else None
+            if isinstance(kind, str):
+                usual = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
+                given, wanted = name.replace("_", ""), usual.replace("_", "")
+                if given != wanted and SequenceMatcher(None, given, wanted).ratio() > 0.8:
+                    self.report(("hooks", name), f"a hook of the type {kind}: did you mean to call it `{usual}`?")
+
+
+def _without_type(registry: Registry, value: Mapping, path: KeyPath, siblings: Mapping) -> str:
+    """What to say of an entry that does not say what it is."""
+    if "type" in value:
+        return f"the `type` of this {registry.name} is {describe(value['type'])}; it is a registered name."
+    misspelt = nearest("type", value)
+    if misspelt:
+        return f"this {registry.name} has no `type`. Did you mean `type` where it says `{misspelt[0]}`?"
+    return f"this {registry.name} has no `type`." + did_you_mean(
+        str(path[-1]), [name for name in siblings if name != path[-1]]
+    )
+
+
+def _metric_names(data: Mapping) -> list[str]:
+    sets, metrics = data.get("evaluation") or {}, data.get("metrics") or {}
+    return [f"{name}/{metric}" for name in sets for metric in ["loss", *metrics]]
+
+
+def _names_metric(annotation: Any) -> bool:
+    choices = [annotation, *typing.get_args(annotation)]
+    return any(METRIC_NAME in getattr(choice, "__metadata__", ()) for choice in choices)
+
+
+def _is_dict_of_settings(annotation: Any) -> bool:
+    inner = typing.get_args(annotation)
+    return typing.get_origin(annotation) is dict and len(inner) == 2 and is_settings(inner[1])
+
+
+def _as_number(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_as_number(item) for item in value]
+    return 1 if is_duration(value) else value

@@ -1,0 +1,231 @@
+"""Config files: a page of plain data in Python or YAML, inheritance by `_base_`, overrides from the command line."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import ConfigError
+from .hints import relative
+from .index import SEARCHED
+from .lines import python_lines, yaml_lines
+from .names import did_you_mean
+from .tree import KeyPath, Node, Origin, annotate, dotted, merge, origins, plain, without_marks
+
+COMMAND_LINE = Origin("command line")
+
+
+class Config:
+    """The resolved config of an experiment: plain data, and the origin of every value in it.
+
+    Args:
+        data: nested dicts and lists of plain values.
+        origins: where each value was written, by path.
+        name: names the run's folder: the file's name without its ending.
+    """
+
+    def __init__(self, data: dict, origins: dict[KeyPath, Origin] | None = None, name: str = "experiment") -> None:
+        self.data = data
+        self.origins = origins or {}
+        self.name = name
+
+    def origin(self, path: KeyPath) -> Origin | None:
+        """Where the value at a path was written; a value that is not there takes the place of what holds it."""
+        known = (self.origins.get(path[:length]) for length in range(len(path), -1, -1))
+        return next((origin for origin in known if origin), None)
+
+    def to_yaml(self) -> str:
+        """The config as YAML that loads to the same experiment."""
+        return yaml.safe_dump(self.data, sort_keys=False, allow_unicode=True, width=100)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file with all that it inherits, and lay overrides such as `optimizer.lr=0.1` over it.
+
+    Raises:
+        ConfigError: a file is missing, does not parse, inherits itself, or an override cannot be understood.
+    """
+    path = Path(path)
+    tree = without_marks(_read(path, ()))
+    return _finish(tree, overrides, name=path.stem)
+
+
+def config_from_dict(data: dict, overrides: Sequence[str] = (), name: str = "experiment", source: str = "") -> Config:
+    """A Config from plain data, as a checkpoint holds it; `source` names where the data came from."""
+    return _finish(annotate(copy.deepcopy(data), {}, source or name), overrides, name)
+
+
+def _finish(tree: Node, overrides: Sequence[str], name: str) -> Config:
+    for override in _types_first(overrides):
+        _override(tree, override)
+    _fill_in_vars(tree)
+    return Config(plain(tree), origins(tree), name)
+
+
+def _read(path: Path, children: tuple[Path, ...]) -> Node:
+    """One file laid over its bases; `children` are the files that led here."""
+    chain = (*children, path)
+    if path.resolve() in [child.resolve() for child in children]:
+        raise ConfigError("a config inherits itself: " + " -> ".join(relative(file) for file in chain))
+    if not path.is_file():
+        wanted = f", which {relative(children[-1])} names as its _base_" if children else ""
+        near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
+        raise ConfigError(f"there is no config file {relative(path)}{wanted}.{near}")
+    if path.parent.resolve() not in SEARCHED:
+        SEARCHED.append(path.parent.resolve())
+    source = path.read_text(encoding="utf-8")
+    read = _read_yaml if path.suffix in (".yaml", ".yml") else _read_python
+    data, bases, lines = read(source, relative(path))
+    tree = annotate(data, lines, relative(path))
+    below: Node | None = None
+    for base in [bases] if isinstance(bases, str) else bases:
+        node = _read(path.parent / base, chain)
+        below = node if below is None else merge(below, node)
+    return tree if below is None else merge(below, tree)
+
+
+def _read_python(source: str, file: str) -> tuple[dict, Any, dict[KeyPath, int]]:
+    namespace: dict[str, Any] = {"__file__": file, "__name__": "knoll_config"}
+    try:
+        exec(compile(source, file, "exec"), namespace)
+    except SyntaxError as error:
+        raise ConfigError(f"{file}:{error.lineno}: not valid Python: {error.msg}") from error
+    except Exception as error:
+        here = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        line = here[-1] if here else 0
+        raise ConfigError(f"{file}:{line}: running the config raised {type(error).__name__}: {error}") from error
+    data = namespace.get("config")
+    if not isinstance(data, dict):
+        raise ConfigError(f"{file}: a config file assigns a dict to the name `config`: config = dict(...)")
+    return data, namespace.get("_base_", []), python_lines(source)
+
+
+def _read_yaml(source: str, file: str) -> tuple[dict, Any, dict[KeyPath, int]]:
+    try:
+        data = yaml.safe_load(source)
+        lines = yaml_lines(source)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{file}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{file}: a config file in YAML is a mapping: keys with values")
+    return data, data.pop("_base_", []), lines
+
+
+# --- overrides -------------------------------------------------------------------------------------------------------
+
+
+def _types_first(overrides: Sequence[str]) -> list[str]:
+    """A `type` replaces the dict it stands in, so it comes before the arguments that go with it."""
+
+    def rank(text: str) -> tuple[bool, int]:
+        *parents, last = text.partition("=")[0].split(".")
+        return last != "type", len(parents) if last == "type" else 0
+
+    return sorted(overrides, key=rank)
+
+
+def _override(tree: Node, override: str) -> None:
+    """Lay `a.b.0.c=value` over the tree. Whether anything reads that key is for the check to say."""
+    dotted_key, equals, text = override.partition("=")
+    keys = dotted_key.split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"override {override!r}: write key=value, for example optimizer.lr=0.1")
+    node = tree
+    for depth in range(len(keys) - 1):
+        key = _key_in(node, keys, depth)
+        if isinstance(node.value, dict) and (key not in node.value or node.value[key].value is None):
+            node.value[key] = Node({}, COMMAND_LINE)
+        node = node.value[key]
+    key = _key_in(node, keys, len(keys) - 1)
+    change = annotate(_parse(text), {}, COMMAND_LINE.file)
+    _set_origin(change)
+    if isinstance(node.value, list):
+        node.value[key] = change
+        return
+    if key == "type":  # the other arguments were those of the type that is being replaced
+        node.value, node.origin = {}, COMMAND_LINE
+    if key in node.value and change.value is None:
+        del node.value[key]
+    else:
+        node.value[key] = merge(node.value[key], change) if key in node.value else change
+
+
+def _key_in(node: Node, keys: list[str], depth: int) -> Any:
+    """The key that `keys[depth]` is in a dict or a list."""
+    where, key = dotted(tuple(keys[:depth])), keys[depth]
+    if isinstance(node.value, dict):
+        return key
+    if not isinstance(node.value, list):
+        raise ConfigError(f"override {'.'.join(keys)}: {where} is {node.value!r}, which has nothing below it")
+    if key.isdecimal() and int(key) < len(node.value):
+        return int(key)
+    raise ConfigError(
+        f"override {'.'.join(keys)}: {where} is a list of {len(node.value)}: "
+        f"write an index from 0 to {len(node.value) - 1} instead of {key!r}"
+    )
+
+
+def _set_origin(node: Node) -> None:
+    node.origin = COMMAND_LINE
+    for child in node.value.values() if isinstance(node.value, dict) else node.value if _is_list(node) else ():
+        _set_origin(child)
+
+
+def _is_list(node: Node) -> bool:
+    return isinstance(node.value, list)
+
+
+def _parse(text: str) -> Any:
+    """A value as typed: a Python literal (0.1, [1, 2], 'x', {'a': 1}), true/false/null, or else a plain string."""
+    words = {"true": True, "false": False, "null": None, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+# --- variables -------------------------------------------------------------------------------------------------------
+
+
+def _fill_in_vars(tree: Node) -> None:
+    """Replace every string `$name` by the value of `vars.name`, after inheritance and overrides.
+
+    A size or a path that several places share is written once, and changing it in a child config or on the command
+    line reaches them all. `vars` itself is then gone: the resolved config holds no second copy of a value.
+    """
+    if "vars" not in tree.value:
+        declared: dict[str, Node] = {}
+    else:
+        declared = tree.value.pop("vars").value
+        if not isinstance(declared, dict):
+            raise ConfigError("vars: expected a dict of names and values")
+    used: set[str] = set()
+
+    def fill(node: Node, path: KeyPath) -> None:
+        pairs = node.value.items() if isinstance(node.value, dict) else enumerate(node.value) if _is_list(node) else ()
+        for key, child in list(pairs):
+            if isinstance(child.value, str) and child.value.startswith("$"):
+                name = child.value[1:]
+                if name not in declared:
+                    known = did_you_mean(name, declared)
+                    raise ConfigError(f"{child.origin}: {dotted((*path, key))}: vars has no `{name}`.{known}")
+                used.add(name)
+                node.value[key] = copy.deepcopy(declared[name])
+            else:
+                fill(child, (*path, key))
+
+    fill(tree, ())
+    for name in sorted(set(declared) - used):
+        raise ConfigError(
+            f"{declared[name].origin}: vars.{name}: nothing in the config says `${name}`.{did_you_mean(name, used)}"
+        )

@@ -1,0 +1,33 @@
+"""Errors that are the user's to mend: printed as a message, without a traceback."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something outside the code is wrong: says what, where, and what to do about it.
+
+    The tools print its message and exit with status 2; only `--debug` shows the traceback.
+    """
+
+
+class ConfigError(UserError, ValueError):
+    """A value in a config that cannot be right."""
+
+
+class UnavailableError(UserError):
+    """Data or weights that are not there and could not be fetched."""
+
+
+class UnknownNameError(UserError, KeyError):
+    """A name that is in no registry. Also a KeyError, as mmengine's registry raises one here."""
+
+    def __str__(self) -> str:
+        # KeyError would print the repr of its message, with every line break escaped.
+        return str(self.args[0])
+
+
+class DuplicateNameError(UserError, KeyError):
+    """A name that was registered twice. Also a KeyError, as in mmengine."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])

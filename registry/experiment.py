@@ -1,0 +1,95 @@
+"""The keys of a config: what an experiment is made of. `check` holds every config against these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from .duration import Duration
+from .fit import AtLeast
+from .signature import bind
+
+Count = Annotated[int, AtLeast(1)]
+
+
+@dataclass
+class TrainData:
+    """The images that are trained on, and how they are read.
+
+    Args:
+        dataset: from DATASETS.
+        transforms: a list from TRANSFORMS, applied in order; the last one leaves a float tensor (C, H, W).
+        batch_size: images in one forward pass. One optimizer step sees `accumulate` times as many.
+        sampler: from SAMPLERS: the order of an epoch. Default: every image once, shuffled anew each epoch.
+        drop_last: leave out the images at an epoch's end that do not fill a batch.
+        num_workers: processes that read ahead; 0 reads in the training process. Results do not depend on it.
+    """
+
+    dataset: dict
+    transforms: list = field(default_factory=list)
+    batch_size: Count = 32
+    sampler: dict = field(default_factory=lambda: dict(type="Shuffled"))
+    drop_last: bool = True
+    num_workers: Annotated[int, AtLeast(0)] = 0
+
+
+@dataclass
+class EvaluationData:
+    """A set that is evaluated: every image once, in order. Fields as in TrainData."""
+
+    dataset: dict
+    transforms: list = field(default_factory=list)
+    batch_size: Count = 64
+    num_workers: Annotated[int, AtLeast(0)] = 0
+
+
+@dataclass
+class Experiment:
+    """The top-level keys of a config.
+
+    Args:
+        model: from MODELS: images (N, C, H, W) in, logits (N, classes) out.
+        loss: from LOSSES.
+        optimizer: from OPTIMIZERS.
+        train: what is trained on.
+        duration: how long: "15ep", or steps.
+        evaluation: sets to evaluate, by name; their metrics are called `name/metric`, for example `val/top1`.
+        metrics: from METRICS, by name; measured on every evaluation set, which also reports its `loss`.
+        hooks: from HOOKS, by name.
+        seed: all randomness of a run follows from it.
+        accumulate: batches whose gradients add up to one optimizer step.
+        clip_norm: the gradient's largest norm; longer gradients are scaled down to it.
+        precision: the forward pass in fp32, or under autocast in bf16 or fp16 (fp16 with loss scaling).
+        compile: run the model through torch.compile.
+        channels_last: keep images and weights in (N, H, W, C) memory order.
+        imports: modules to import first, for what they register.
+        plugins: folders whose Python files are imported first, for what they register.
+    """
+
+    model: dict
+    loss: dict
+    optimizer: dict
+    train: TrainData
+    duration: Duration
+    evaluation: dict[str, EvaluationData] = field(default_factory=dict)
+    metrics: dict = field(default_factory=dict)
+    hooks: dict = field(default_factory=dict)
+    seed: Annotated[int, AtLeast(0)] = 0
+    accumulate: Count = 1
+    clip_norm: Annotated[float, AtLeast(0)] | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
+    channels_last: bool = False
+    imports: list[str] = field(default_factory=list)
+    plugins: list[str] = field(default_factory=list)
+
+
+def make_experiment(data: Mapping) -> Experiment:
+    """The Experiment of a config that has passed the check."""
+    fields, _ = bind(Experiment, data)
+    fields["train"] = TrainData(**bind(TrainData, data["train"])[0])
+    fields["evaluation"] = {
+        name: EvaluationData(**bind(EvaluationData, each)[0]) for name, each in data.get("evaluation", {}).items()
+    }
+    return Experiment(**fields)

@@ -1,0 +1,17 @@
+"""The registries. Each knows the folder that fills it, and what Knoll itself passes to what it builds."""
+
+from __future__ import annotations
+
+from .registry import Registry
+
+DATASETS = Registry("dataset", locations=["knoll.datasets"])
+TRANSFORMS = Registry("transform", locations=["knoll.datasets"])
+SAMPLERS = Registry("sampler", locations=["knoll.datasets"], provides=["dataset", "seed"])
+BACKBONES = Registry("backbone", locations=["knoll.models.backbones"])
+HEADS = Registry("head", locations=["knoll.models.heads"], provides=["in_features"])
+MODELS = Registry("model", locations=["knoll.models"])
+LOSSES = Registry("loss", plural="losses", locations=["knoll.losses"])
+METRICS = Registry("metric", locations=["knoll.runner.metrics"], provides=["num_classes"])
+OPTIMIZERS = Registry("optimizer", locations=["knoll.optim"], provides=["params"])
+SCHEDULERS = Registry("scheduler", locations=["knoll.optim"], provides=["optimizer"], durations=True)
+HOOKS = Registry("hook", locations=["knoll.hooks"])

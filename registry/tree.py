@@ -1,0 +1,108 @@
+"""A config as a tree of values that remember the file and line they were written in, and the one merge rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .errors import ConfigError
+
+# How deep in a config a value stands: ("model", "backbone", "depth"); list items by their index.
+KeyPath = tuple[str | int, ...]
+
+
+class Origin(NamedTuple):
+    """Where a value was written: `configs/x.py:14`, or the command line (no line number)."""
+
+    file: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+class Node:
+    """One value of a config. Dicts and lists hold Nodes again."""
+
+    def __init__(self, value: Any, origin: Origin) -> None:
+        self.value = value
+        self.origin = origin
+
+
+def dotted(path: KeyPath) -> str:
+    return ".".join(str(key) for key in path)
+
+
+def annotate(value: Any, lines: dict[KeyPath, int], file: str, path: KeyPath = ()) -> Node:
+    """Wrap plain data; a value whose own line is unknown takes its parent's.
+
+    Raises:
+        ConfigError: the config holds something that is not plain data.
+    """
+    known = next((lines[path[:length]] for length in range(len(path), -1, -1) if path[:length] in lines), 1)
+    origin = Origin(file, known)
+    if isinstance(value, dict):
+        bad = next((key for key in value if not isinstance(key, str)), None)
+        if bad is not None:
+            raise ConfigError(f"{origin}: {dotted(path) or 'config'} has the key {bad!r}; keys are strings")
+        return Node({key: annotate(item, lines, file, (*path, key)) for key, item in value.items()}, origin)
+    if isinstance(value, (list, tuple)):
+        return Node([annotate(item, lines, file, (*path, index)) for index, item in enumerate(value)], origin)
+    if isinstance(value, Path):
+        return Node(str(value), origin)
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return Node(value, origin)
+    raise ConfigError(
+        f"{origin}: {dotted(path)} is {value!r}: a config holds plain data (dict, list, str, number, True, False, "
+        "None); name a class by its registered name, as a string"
+    )
+
+
+def merge(base: Node, child: Node) -> Node:
+    """Lay `child` over `base`.
+
+    A dict that names a `type` replaces; any other dict merges; everything else replaces; None removes.
+    `_delete_=True` in a dict makes it replace, as in mmengine.
+    """
+    if not (isinstance(base.value, dict) and isinstance(child.value, dict)):
+        return without_marks(child)
+    if "type" in child.value or "_delete_" in child.value:
+        return without_marks(child)
+    merged = dict(base.value)
+    for key, node in child.value.items():
+        if key not in merged:
+            merged[key] = without_marks(node)
+        elif node.value is None:
+            del merged[key]
+        else:
+            merged[key] = merge(merged[key], node)
+    return Node(merged, child.origin)
+
+
+def without_marks(node: Node) -> Node:
+    """The node without `_delete_`, which is an instruction and not a value."""
+    if isinstance(node.value, dict):
+        kept = {key: without_marks(item) for key, item in node.value.items() if key != "_delete_"}
+        return Node(kept, node.origin)
+    return node
+
+
+def plain(node: Node) -> Any:
+    """The values alone."""
+    if isinstance(node.value, dict):
+        return {key: plain(item) for key, item in node.value.items()}
+    if isinstance(node.value, list):
+        return [plain(item) for item in node.value]
+    return node.value
+
+
+def origins(node: Node, path: KeyPath = ()) -> dict[KeyPath, Origin]:
+    """The origin of every value, by path."""
+    found = {path: node.origin}
+    if isinstance(node.value, dict):
+        for key, item in node.value.items():
+            found |= origins(item, (*path, key))
+    elif isinstance(node.value, list):
+        for index, item in enumerate(node.value):
+            found |= origins(item, (*path, index))
+    return found
