@@ -1,0 +1,131 @@
+"""TensorFlow's flower_photos: 3670 photographs of five kinds of flowers."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import tarfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ..registry import DATASETS, UnavailableError
+from .base import ImageFiles
+from .image_folder import list_class_folders
+from .randomness import derive_seed
+
+URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
+SHA256 = "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c"
+SIZE = 228_813_984  # bytes
+TIMEOUT = 15.0  # seconds without an answer
+
+
+@DATASETS.register_module()
+class FlowerPhotos(ImageFiles):
+    """Photographs of daisy, dandelion, roses, sunflowers and tulips, split by a seed into training and validation.
+
+    The split is stratified, depends on names and bytes alone, and keeps identical pictures together: no picture is
+    in both parts. The photographs are CC BY 2.0, each by its own author (LICENSE.txt in the archive).
+
+    Args:
+        root: the folder with the five class folders.
+        split: "train" or "val".
+        val_fraction: share of each class that validates.
+        seed: of the split.
+        download: fetch the archive (229 MB, checked by its SHA-256) if the folder is not there.
+
+    Raises:
+        UnavailableError: no folder, and no download wanted or possible.
+    """
+
+    source = "flower photos"
+
+    def __init__(
+        self,
+        root: str = "data/flower_photos",
+        split: Literal["train", "val"] = "train",
+        val_fraction: float = 0.1,
+        seed: int = 0,
+        download: bool = False,
+    ) -> None:
+        folder = Path(root)
+        if download and not folder.is_dir():
+            fetch(folder)
+        files, labels, classes = list_class_folders(folder)
+        validates = _validation_part(folder, files, labels, val_fraction, seed)
+        chosen = [index for index in range(len(files)) if validates[index] == (split == "val")]
+        super().__init__([files[i] for i in chosen], [labels[i] for i in chosen], classes, root=folder)
+
+
+def _validation_part(root: Path, files: list[Path], labels: list[int], fraction: float, seed: int) -> list[bool]:
+    """For every file, whether it validates: of each class the first groups in the order of a seeded hash."""
+    groups: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for index, picture in enumerate(_same_picture(root, files)):
+        groups[labels[index], picture].append(index)
+    validates = [False] * len(files)
+    for label in sorted(set(labels)):
+        wanted, taken = round(fraction * labels.count(label)), 0
+        own = (key for key in groups if key[0] == label)
+        for key in sorted(own, key=lambda key: (derive_seed(seed, key[1]), key[1])):
+            if taken >= wanted:
+                break
+            for index in groups[key]:
+                validates[index] = True
+            taken += len(groups[key])
+    return validates
+
+
+def _same_picture(root: Path, files: list[Path]) -> list[str]:
+    """For every file a name that equal pictures share: of files with the same bytes, the first one's name."""
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for file in files:
+        by_size[file.stat().st_size].append(file)
+    first: dict[tuple[int, bytes], str] = {}
+    names = {}
+    for size, alike in by_size.items():
+        for file in alike:
+            # Only files of one size can be equal, so nearly all are told apart without being read.
+            digest = hashlib.sha256(file.read_bytes()).digest() if len(alike) > 1 else b""
+            names[file] = first.setdefault((size, digest), file.relative_to(root).as_posix())
+    return [names[file] for file in files]
+
+
+def fetch(folder: Path) -> None:
+    """Download and unpack the archive so that `folder` holds the class folders.
+
+    Raises:
+        UnavailableError: no connection, or a file with another SHA-256.
+    """
+    archive = folder.parent / "flower_photos.tgz"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        # Writes to a temporary file, and moves it into place only if its hash is right.
+        torch.hub.download_url_to_file(URL, str(archive), hash_prefix=SHA256, progress=True)
+    except (OSError, RuntimeError) as error:
+        raise UnavailableError(f"{URL} could not be fetched ({error})") from error
+    finally:
+        socket.setdefaulttimeout(patience)
+    unpack(archive, folder)
+    archive.unlink()
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack the archive's only folder as `folder`: beside it first, so that a half-unpacked one is never taken for it.
+
+    Nothing is written outside: tarfile's "data" filter refuses absolute paths, `..` and links that lead out.
+
+    Raises:
+        UnavailableError: the archive is damaged, or tries to.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(partial, filter="data")
+    except (tarfile.TarError, OSError) as error:
+        raise UnavailableError(f"{archive} cannot be unpacked: {error}") from error
+    (partial / "flower_photos").rename(folder)
+    partial.rmdir()

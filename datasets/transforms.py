@@ -1,0 +1,35 @@
+"""Every transform of torchvision.transforms.v2 by its name; a list of them is applied in order."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torchvision.transforms import v2
+
+from ..registry import TRANSFORMS
+
+
+def build_transform(configs: Sequence[dict]) -> Callable[[Any], Any]:
+    """One transform that applies several in order; an empty list gives the image as it is."""
+    built = [TRANSFORMS.build(config) for config in configs]
+    return v2.Compose(built) if built else v2.Identity()
+
+
+def _building_its_children(container: type) -> Callable:
+    """A transform that holds others takes their configs and builds them."""
+
+    @functools.wraps(container)
+    def build(**arguments: Any) -> Any:
+        arguments["transforms"] = [TRANSFORMS.build(config) for config in arguments["transforms"]]
+        return container(**arguments)
+
+    return build
+
+
+for _name, _transform in vars(v2).items():
+    if inspect.isclass(_transform) and issubclass(_transform, v2.Transform) and _transform is not v2.Transform:
+        _holds_others = "transforms" in inspect.signature(_transform).parameters
+        TRANSFORMS.register_module(_name, module=_building_its_children(_transform) if _holds_others else _transform)
