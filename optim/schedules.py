@@ -1,0 +1,65 @@
+"""Every learning-rate schedule of torch by its name, timm's as `timm/...`; LRSchedule, a hook, drives them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch.optim import Optimizer, lr_scheduler
+
+from ..registry import SCHEDULERS
+from ..registry.duration import is_duration
+
+
+class _Timm:
+    """timm.scheduler, imported when one of its names is asked for."""
+
+    def get(self, name: str) -> Callable | None:
+        return _timm_classes().get(name)
+
+    def names(self) -> Iterable[str]:
+        return _timm_classes()
+
+
+def _timm_classes() -> dict[str, Callable]:
+    import timm.scheduler
+
+    return {name: thing for name, thing in vars(timm.scheduler).items() if name.endswith("LRScheduler")}
+
+
+def build_scheduler(config: Mapping, optimizer: Optimizer, to_units: Callable[[int | str], int]) -> Any:
+    """A schedule from its config.
+
+    Args:
+        to_units: turns "5ep" or "100%" into the steps or epochs that the schedule counts in.
+    """
+    return SCHEDULERS.build(_in_units(config, to_units), default_args=dict(optimizer=optimizer))
+
+
+def _in_units(value: Any, to_units: Callable[[int | str], int]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _in_units(item, to_units) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_in_units(item, to_units) for item in value]
+    return to_units(value) if is_duration(value) else value
+
+
+def _building_its_children(container: type) -> Callable:
+    """A schedule that holds others (SequentialLR, ChainedScheduler) takes their configs and builds them."""
+
+    @functools.wraps(container)
+    def build(optimizer: Optimizer, schedulers: list, **arguments: Any) -> Any:
+        built = [SCHEDULERS.build(config, default_args=dict(optimizer=optimizer)) for config in schedulers]
+        return container(optimizer=optimizer, schedulers=built, **arguments)
+
+    return build
+
+
+_Base = lr_scheduler.LRScheduler
+for _name, _schedule in vars(lr_scheduler).items():
+    if inspect.isclass(_schedule) and issubclass(_schedule, _Base) and _schedule is not _Base and _name[0] != "_":
+        _holds_others = "schedulers" in inspect.signature(_schedule).parameters
+        SCHEDULERS.register_module(_name, module=_building_its_children(_schedule) if _holds_others else _schedule)
+SCHEDULERS.add_source("timm", _Timm())
