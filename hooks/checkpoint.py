@@ -1,0 +1,73 @@
+"""Saving a run while it goes on."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from ..registry import HOOKS, Duration, MetricName
+from ..registry.fit import AtLeast
+from .hook import Hook
+
+if TYPE_CHECKING:
+    from ..runner import Runner
+
+logger = logging.getLogger("knoll")
+
+
+@HOOKS.register_module()
+class Checkpoint(Hook):
+    """Saves everything that a run needs to continue to the bit, and the best weights by a metric.
+
+    In `checkpoints/`: `step_00000120.pt` for each of the newest, `last.pt` and `best.pt`, second names of one of them.
+
+    Args:
+        every: how often; the last step is always saved.
+        keep: how many of the newest to keep.
+        best: the metric that decides which is `best.pt`, such as "val/top1".
+        mode: whether the best is the largest or the smallest; "auto": the smallest for a loss.
+    """
+
+    only_records = True
+
+    def __init__(
+        self,
+        every: Duration = "1ep",
+        keep: Annotated[int, AtLeast(1)] = 2,
+        best: MetricName | None = None,
+        mode: Literal["auto", "max", "min"] = "auto",
+    ) -> None:
+        self.every = every
+        self.keep = keep
+        self.best = best
+        smaller = mode == "min" or (mode == "auto" and best is not None and best.endswith("loss"))
+        self.sign = -1.0 if smaller else 1.0
+        self.best_value: float | None = None
+        self.is_best = False
+
+    def setup(self, runner: Runner) -> None:
+        self.steps = runner.interval(self.every)
+
+    def after_eval(self, runner: Runner, metrics: dict[str, float]) -> None:
+        if self.best is None or math.isnan(metrics[self.best]):
+            return
+        if self.best_value is None or self.sign * metrics[self.best] > self.sign * self.best_value:
+            self.best_value = metrics[self.best]
+            self.is_best = True
+
+    def end_iter(self, runner: Runner) -> None:
+        if self.is_best or runner.is_due(self.steps):
+            runner.save(keep=self.keep, best=self.is_best)
+            self.is_best = False
+
+    def after_run(self, runner: Runner) -> None:
+        if self.best_value is not None:
+            logger.info("best %s: %.4f (%s)", self.best, self.best_value, runner.sources_in_words())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_value": self.best_value}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["best"] == self.best:  # the best by another metric says nothing about this one
+            self.best_value = state["best_value"]

@@ -1,0 +1,49 @@
+"""Where the computation happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..registry import HOOKS, ConfigError
+from .hook import Hook
+
+if TYPE_CHECKING:
+    from ..runner import Runner
+
+
+@HOOKS.register_module()
+class DevicePlacement(Hook):
+    """Puts the model, and every batch, on a device. Without this hook everything stays on the CPU.
+
+    Args:
+        device: "auto" (an accelerator if there is one), or as torch writes it: "cpu", "cuda", "cuda:1", "mps".
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+
+    def __init__(self, device: str = "auto") -> None:
+        self.device = _find(device)
+
+    def setup(self, runner: Runner) -> None:
+        runner.device = self.device
+        runner.model.to(self.device)
+        runner.loss_function.to(self.device)
+
+    def before_iter(self, runner: Runner) -> None:
+        runner.batches = [batch.to(self.device) for batch in runner.batches]
+
+
+def _find(name: str) -> torch.device:
+    if name == "auto":
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return found or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"DevicePlacement: no device {name!r} here ({reason}); use 'auto' or 'cpu'") from error
+    return device

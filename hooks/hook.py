@@ -1,0 +1,88 @@
+"""Hook: code that runs at fixed points of a run. `Hooks` calls those that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..runner import Runner
+
+POINTS = (
+    "setup",
+    "before_run",
+    "before_epoch",
+    "before_iter",
+    "before_update",
+    "after_iter",
+    "after_eval",
+    "end_iter",
+    "after_epoch",
+    "after_run",
+)
+
+
+class Hook:
+    """Override the points you need; one that is not overridden costs nothing.
+
+        setup           the parts are built, nothing is loaded yet: place the model, build the schedule
+        before_run      a checkpoint is loaded if there is one: open files
+        before_epoch    also when a run resumes in the middle of an epoch
+        before_iter     runner.batches holds the batches of this step: device placement, mixup
+        before_update   gradients are whole, unscaled, unclipped
+        after_iter      the weights are updated: act (evaluate, step the schedule)
+        after_eval      after every evaluation, with its metrics
+        end_iter        record (checkpoint, TensorBoard, progress)
+        after_epoch
+        after_run       always, also after an error
+
+    First everyone acts, then everyone records; within a point the order is the config's, and no hook depends on it.
+    """
+
+    # Whether the result of a run depends on this hook; a hook that only records may change when a run resumes.
+    only_records = False
+
+    def setup(self, runner: Runner) -> None: ...
+    def before_run(self, runner: Runner) -> None: ...
+    def before_epoch(self, runner: Runner) -> None: ...
+    def before_iter(self, runner: Runner) -> None: ...
+    def before_update(self, runner: Runner) -> None: ...
+    def after_iter(self, runner: Runner) -> None: ...
+    def after_eval(self, runner: Runner, metrics: dict[str, float]) -> None: ...
+    def end_iter(self, runner: Runner) -> None: ...
+    def after_epoch(self, runner: Runner) -> None: ...
+    def after_run(self, runner: Runner) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold for this hook to continue: plain types and tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Hooks:
+    """The hooks of a run, by the names they have in the config."""
+
+    def __init__(self, hooks: Mapping[str, Hook]) -> None:
+        self.by_name = dict(hooks)
+        self._methods = {
+            point: [getattr(hook, point) for hook in hooks.values() if _overrides(hook, point)] for point in POINTS
+        }
+
+    def call(self, point: str, *arguments: Any) -> None:
+        """Call one point of every hook that has it, in the config's order."""
+        for method in self._methods[point]:
+            method(*arguments)
+
+    def state_dict(self) -> dict[str, dict]:
+        return {name: state for name, hook in self.by_name.items() if (state := hook.state_dict())}
+
+    def load_state_dict(self, states: Mapping[str, dict]) -> None:
+        for name, hook in self.by_name.items():
+            if name in states:
+                hook.load_state_dict(states[name])
+
+
+def _overrides(hook: Hook, point: str) -> bool:
+    method: Callable | None = getattr(type(hook), point, None)
+    return method is not None and method is not getattr(Hook, point)
