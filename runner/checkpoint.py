@@ -1,0 +1,88 @@
+"""Checkpoint files: written whole or not at all, read without running anything that is in them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..registry import UserError
+
+FORMAT = 1
+_STEP_FILE = re.compile(r"step_(\d+)\.pt")
+
+
+def save(state: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint so that the file of that name is at every moment whole: the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint, onto the CPU. Only plain types and tensors are accepted: nothing in the file is executed.
+
+    Raises:
+        UserError: no such file, or not a checkpoint of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"{path} is not a checkpoint that can be read safely: {reason}") from error
+    if not isinstance(state, dict) or "format" not in state or "config" not in state:
+        raise UserError(f"{path} is not a checkpoint of Knoll: it holds no config and state of a run")
+    if state["format"] > FORMAT:
+        raise UserError(f"{path} was written by a newer version (format {state['format']}, this one reads {FORMAT})")
+    return state
+
+
+def link(source: Path, name: Path) -> None:
+    """Make `name` the same file as `source`: a second name, not a copy, so that it costs nothing and outlives it."""
+    partial = name.with_name(f".{name.name}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source, partial)
+    except OSError:  # a file system without hard links
+        partial.write_bytes(source.read_bytes())
+    os.replace(partial, name)
+    _sync_folder(name.parent)
+
+
+def step_files(folder: Path) -> list[Path]:
+    """The checkpoints `step_*.pt` of a folder, oldest first, by their step and not by the clock."""
+    found = [(int(match[1]), file) for file in folder.glob("step_*.pt") if (match := _STEP_FILE.fullmatch(file.name))]
+    return [file for _, file in sorted(found)]
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint of the latest step in a run's folder, or None."""
+    files = step_files(folder / "checkpoints")
+    return files[-1] if files else None
+
+
+def _sync_folder(folder: Path) -> None:
+    # A file's new name is on the disk only once its folder is.
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,71 @@
+"""Evaluation: one pass over each set, every image once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..datasets.loader import Batch
+from .forward import Forward
+from .metrics import MetricSet
+
+
+def evaluate(
+    forward: Forward,
+    loaders: Mapping[str, Iterable[Batch]],
+    loss: nn.Module,
+    metrics: MetricSet,
+    on_batch: Callable[[str, Batch, Tensor], None] | None = None,
+) -> dict[str, float]:
+    """The mean loss and the metrics of every set, as `{"val/loss": ..., "val/top1": ...}`.
+
+    Args:
+        loaders: the sets by name.
+        on_batch: called with the set's name, each batch and its logits (N, classes), to keep predictions.
+    """
+    was_training = forward.model.training
+    forward.model.eval()
+    results = {}
+    try:
+        with torch.no_grad():
+            for name, batches in loaders.items():
+                keep = None if on_batch is None else lambda batch, logits, name=name: on_batch(name, batch, logits)
+                measured = _evaluate_set(forward, batches, loss, metrics, keep)
+                results |= {f"{name}/{metric}": value for metric, value in measured.items()}
+    finally:
+        forward.model.train(was_training)
+    return results
+
+
+def _evaluate_set(
+    forward: Forward,
+    batches: Iterable[Batch],
+    loss: nn.Module,
+    metrics: MetricSet,
+    on_batch: Callable[[Batch, Tensor], None] | None,
+) -> dict[str, float]:
+    metrics.reset()
+    # Summed in double precision: the order of adding then shows in no digit that is printed.
+    total = torch.zeros((), dtype=torch.float64)
+    images = 0
+    for batch in batches:
+        batch = batch.to(forward.device)
+        logits = forward(batch.images)
+        total += loss(logits, batch.labels).double().cpu() * len(batch.labels)
+        images += len(batch.labels)
+        metrics.update(logits, batch.labels)
+        if on_batch is not None:
+            on_batch(batch, logits)
+    return {"loss": float(total / images), **metrics.compute()}
+
+
+def in_words(metrics: Mapping[str, float], sources: Mapping[str, str]) -> list[str]:
+    """One line for each set: `val: loss 0.3214  top1 0.9340  (drawn flowers)`. No figure stands without its data."""
+    lines = []
+    for name in dict.fromkeys(key.partition("/")[0] for key in metrics):
+        own = {key.partition("/")[2]: value for key, value in metrics.items() if key.startswith(f"{name}/")}
+        figures = "  ".join(f"{metric} {value:.4f}" for metric, value in own.items())
+        lines.append(f"{name}: {figures}  ({sources[name]})")
+    return lines

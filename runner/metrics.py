@@ -1,0 +1,66 @@
+"""Metrics, over torchmetrics: `Accuracy` here, and everything of torchmetrics.classification as `torchmetrics/...`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any
+
+from torch import Tensor
+
+from ..registry import METRICS, ConfigError
+from ..registry.fit import AtLeast
+
+
+@METRICS.register_module()
+def Accuracy(num_classes: int, top_k: Annotated[int, AtLeast(1)] = 1) -> Any:
+    """The share of images whose label is among the `top_k` largest logits.
+
+    Raises:
+        ConfigError: top_k is more than there are classes.
+    """
+    from torchmetrics.classification import MulticlassAccuracy
+
+    if top_k > num_classes:
+        raise ConfigError(f"Accuracy: top_k is {top_k}, but there are {num_classes} classes")
+    return MulticlassAccuracy(num_classes, top_k=top_k, average="micro")
+
+
+class _Torchmetrics:
+    """torchmetrics.classification, imported when one of its names is asked for."""
+
+    def get(self, name: str) -> Callable | None:
+        return _classes().get(name)
+
+    def names(self) -> Iterable[str]:
+        return _classes()
+
+
+def _classes() -> dict[str, Callable]:
+    import torchmetrics.classification
+
+    return {name: thing for name, thing in vars(torchmetrics.classification).items() if inspect.isclass(thing)}
+
+
+METRICS.add_source("torchmetrics", _Torchmetrics())
+
+
+class MetricSet:
+    """The metrics of a config, for one set of images."""
+
+    def __init__(self, configs: Mapping[str, dict], num_classes: int, device: Any = "cpu") -> None:
+        arguments = dict(num_classes=num_classes)
+        self.metrics = {name: METRICS.build(each, default_args=arguments).to(device) for name, each in configs.items()}
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Add logits (N, classes) and their labels (N,)."""
+        for metric in self.metrics.values():
+            metric.update(logits, labels)
+
+    def compute(self) -> dict[str, float]:
+        """The metrics of all that was added since the last reset."""
+        return {name: float(metric.compute()) for name, metric in self.metrics.items()}
+
+    def reset(self) -> None:
+        for metric in self.metrics.values():
+            metric.reset()

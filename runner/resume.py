@@ -1,0 +1,90 @@
+"""Continuing a run: which checkpoint, and whether the experiment is still the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..registry import HOOKS, UserError
+from .checkpoint import newest
+from .work_dir import RUNS
+
+# Keys that do not change what a run computes.
+_FREE = ("train.num_workers", "evaluation", "imports", "plugins")
+_ABSENT = "(not set)"
+
+
+def find_checkpoint(wanted: str, name: str, folder: Path | None) -> Path | None:
+    """The checkpoint to continue from.
+
+    Args:
+        wanted: "auto", a checkpoint file, or a run's folder.
+        name: the config's name: "auto" looks among its runs, newest first.
+        folder: the run's folder if one was given: "auto" looks only there.
+
+    Returns:
+        the file; None if "auto" found nothing.
+
+    Raises:
+        UserError: a path that is not there, or holds no checkpoint.
+    """
+    if wanted == "auto":
+        folders = [folder] if folder else sorted((RUNS / name).glob("*/"), reverse=True)
+        return next((found for each in folders if (found := newest(each))), None)
+    path = Path(wanted)
+    if path.is_dir():
+        found = newest(path)
+        if found is None:
+            raise UserError(f"{path} holds no checkpoint (looked for {path}/checkpoints/step_*.pt)")
+        return found
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint or run folder {path}")
+    return path
+
+
+def run_folder(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint belongs to."""
+    return checkpoint.absolute().parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+
+
+def require_same(old: Mapping, new: Mapping, path: Path) -> None:
+    """Refuse to continue a run as another experiment; what only records, reads or evaluates may change.
+
+    Raises:
+        UserError: the configs differ; lists every difference with both values.
+    """
+    differences = _differences(_what_counts(old), _what_counts(new))
+    if differences:
+        listed = "".join(f"\n  {key}: was {was!r}, is {now!r}" for key, was, now in differences)
+        raise UserError(
+            f"{path} was written by another experiment:{listed}\n"
+            "Continue with the config it was started with, or add --changed to go on with this one."
+        )
+
+
+def _what_counts(config: Mapping) -> dict[str, Any]:
+    """The config's values by dotted path, without those that may change."""
+    hooks = {
+        name: hook
+        for name, hook in config.get("hooks", {}).items()
+        if not getattr(HOOKS.get(hook["type"]), "only_records", False) and hook["type"] != "Evaluation"
+    }
+    flat = _flatten({**config, "hooks": hooks}, "")
+    return {key: value for key, value in flat.items() if not key.startswith(_FREE)}
+
+
+def _flatten(value: Any, path: str) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        items: Any = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    else:
+        return {path: value}
+    return {k: v for key, each in items for k, v in _flatten(each, f"{path}.{key}" if path else str(key)).items()}
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    keys = dict.fromkeys([*old, *new])
+    pairs = [(key, old.get(key, _ABSENT), new.get(key, _ABSENT)) for key in keys]
+    return [(key, was, now) for key, was, now in pairs if was != now]

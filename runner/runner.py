@@ -1,0 +1,254 @@
+"""Runner: builds an experiment from its config and trains it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..datasets.loader import Batch
+from ..datasets.randomness import derive_seed, random_state, seed_everything, set_random_state
+from ..hooks.hook import Hooks
+from ..registry import (
+    HOOKS,
+    LOSSES,
+    MODELS,
+    OPTIMIZERS,
+    Config,
+    Experiment,
+    UserError,
+    config_from_dict,
+    make_experiment,
+    require_valid,
+    to_steps,
+)
+from . import checkpoint, work_dir
+from .data import build_evaluation_loaders, build_train_loader, check_classes, name_source, try_one_image
+from .evaluate import evaluate, in_words
+from .forward import Forward
+from .metrics import MetricSet
+from .resume import require_same
+from .update import Update
+
+logger = logging.getLogger("knoll")
+
+
+class Runner:
+    """Builds everything a config names, and trains.
+
+        before_run
+        for epoch:                      # or by steps: the same loop
+            before_epoch
+            for batches of one update:
+                before_iter             # device placement
+                forward, backward
+                before_update           # gradients whole, unscaled, unclipped
+                optimizer step
+                after_iter              # act: LR schedule, evaluation when due -> after_eval(metrics)
+                end_iter                # record: checkpoint, TensorBoard, progress
+            after_epoch
+        after_run                       # always, also after an error
+
+    Args:
+        config: a Config, or the dict of one. Every mistake in it is reported before anything is built.
+        folder: where the run is kept; by default `runs/<config name>/<time>`.
+        resume: a checkpoint file to continue from.
+        changed: continue although the config differs from the checkpoint's.
+
+    Attributes that hooks read: `model`, `optimizer`, `device`, `step` (updates done), `epoch` (from 0), `batches`
+    (of this update), `loss`, `logits` (one tensor per batch), `metrics` (of the last evaluation), `work_dir`.
+
+    Raises:
+        UserError: a mistake in the config, or data that is missing or does not fit.
+    """
+
+    def __init__(
+        self,
+        config: Config | dict,
+        folder: str | Path | None = None,
+        resume: str | Path | None = None,
+        changed: bool = False,
+    ) -> None:
+        self.config = config if isinstance(config, Config) else config_from_dict(config)
+        require_valid(self.config)
+        work_dir.start_logging()
+        self.experiment: Experiment = make_experiment(self.config.data)
+        self.work_dir = Path(folder) if folder else work_dir.new_work_dir(self.config.name)
+        work_dir.require_writable(self.work_dir)
+        state = checkpoint.load(resume) if resume else None
+        if state and not changed:
+            require_same(state["config"], self.config.data, Path(str(resume)))
+
+        self.step = self.epoch = 0
+        self.metrics: dict[str, float] = {}
+        self.batches: list[Batch] = []
+        self.loss: Tensor
+        self.logits: list[Tensor] = []
+        self.device = torch.device("cpu")
+        self._build_data(state["sources"] if state else {})
+        self._build_model()
+        if state:
+            self._load(state)
+            logger.info("continuing from %s, step %d of %d", resume, self.step, self.total_steps)
+
+    # --- building ------------------------------------------------------------------------------------------------
+
+    def _build_data(self, sources: dict[str, str]) -> None:
+        experiment = self.experiment
+        self.train_loader = build_train_loader(experiment.train, experiment.seed, sources.get("train"))
+        train = self.train_loader.dataset
+        self.sources = {"train": name_source(train, experiment.train.dataset)}
+
+        def source_for(name: str) -> str | None:
+            # The first of several that is available must be the same one for training and for evaluation.
+            chosen_anew = experiment.evaluation[name].dataset["type"] == "FirstAvailable"
+            return sources.get(name) or (self.sources["train"] if chosen_anew else None)
+
+        self.evaluation_loaders = build_evaluation_loaders(experiment.evaluation, experiment.seed, source_for)
+        sets = {name: loader.dataset for name, loader in self.evaluation_loaders.items()}
+        for name, dataset in sets.items():
+            self.sources[name] = name_source(dataset, experiment.evaluation[name].dataset)
+        check_classes(train, sets, experiment.model)
+        self.classes = [str(name) for name in getattr(train, "classes", [])]
+
+        self.steps_per_epoch = -(-self.train_loader.batches_per_epoch // experiment.accumulate)
+        self.total_steps = self.to_steps(experiment.duration, total=None)
+        self.epochs = -(-self.total_steps // self.steps_per_epoch)
+
+    def _build_model(self) -> None:
+        experiment = self.experiment
+        seed_everything(derive_seed(experiment.seed, "model"))
+        self.model = MODELS.build(experiment.model)
+        self.loss_function = LOSSES.build(experiment.loss)
+        self.optimizer = OPTIMIZERS.build(experiment.optimizer, default_args=dict(params=self.model.parameters()))
+        self.hooks = Hooks({name: HOOKS.build(hook) for name, hook in experiment.hooks.items()})
+        self.hooks.call("setup", self)
+        self.forward = Forward(self.model, experiment.precision, experiment.compile, experiment.channels_last)
+        self.update = Update(self.forward, self.loss_function, self.optimizer, experiment.clip_norm)
+        self.num_classes = try_one_image(self.forward, self.train_loader, len(self.classes))
+        self._evaluation_metrics = self.new_metrics()
+        seed_everything(derive_seed(experiment.seed, "train"))
+
+    # --- training ------------------------------------------------------------------------------------------------
+
+    def train(self) -> dict[str, float]:
+        """Train to the end, and return the metrics of the last evaluation."""
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        log = work_dir.log_to(self.work_dir)
+        work_dir.describe(self.work_dir, self.config)
+        logger.info("run: %s  (train data: %s)", self.work_dir, self.sources["train"])
+        self.model.train()
+        batches = self.train_loader.batches(self._batch_number(self.step), self._batch_number(self.total_steps))
+        try:
+            self.hooks.call("before_run", self)
+            while self.step < self.total_steps:
+                self.epoch = self.step // self.steps_per_epoch
+                self.hooks.call("before_epoch", self)
+                for update_batches in self._updates_of_this_epoch(batches):
+                    self.batches = update_batches
+                    self.hooks.call("before_iter", self)
+                    self.loss, self.logits = self.update.backward(self.batches)
+                    self.hooks.call("before_update", self)
+                    self.update.step()
+                    self.step += 1
+                    self.hooks.call("after_iter", self)
+                    self.hooks.call("end_iter", self)
+                self.hooks.call("after_epoch", self)
+        finally:
+            self.hooks.call("after_run", self)
+            work_dir.stop_logging_to(log)
+        return self.metrics
+
+    def _updates_of_this_epoch(self, batches: Iterator[Batch]) -> Iterator[list[Batch]]:
+        """The batches of each update that is left in the epoch the run stands in."""
+        end = min((self.epoch + 1) * self.steps_per_epoch, self.total_steps)
+        for step in range(self.step, end):
+            yield list(islice(batches, self._batch_number(step + 1) - self._batch_number(step)))
+
+    def _batch_number(self, step: int) -> int:
+        """How many batches come before a step. An epoch's last update may have fewer than `accumulate`."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        return epoch * self.train_loader.batches_per_epoch + within * self.experiment.accumulate
+
+    def evaluate(self) -> dict[str, float]:
+        """Measure every evaluation set, and log a line for each."""
+        self.metrics = evaluate(self.forward, self.evaluation_loaders, self.loss_function, self._evaluation_metrics)
+        for line in in_words(self.metrics, self.sources):
+            logger.info("epoch %d/%d  step %d  %s", self.epoch + 1, self.epochs, self.step, line)
+        return self.metrics
+
+    # --- what hooks ask for --------------------------------------------------------------------------------------
+
+    def to_steps(self, duration: int | str, total: int | None = -1) -> int:
+        """A duration ("5ep", "10%", 500) in steps; percentages are of the run unless `total` says otherwise."""
+        return to_steps(
+            duration,
+            steps_per_epoch=self.steps_per_epoch,
+            batch_size=self.experiment.train.batch_size * self.experiment.accumulate,
+            total_steps=self.total_steps if total == -1 else total,
+        )
+
+    def interval(self, duration: int | str) -> int:
+        """As `to_steps`, for something that happens again and again: at least one step."""
+        return max(1, self.to_steps(duration))
+
+    def is_due(self, steps: int) -> bool:
+        """Whether something that happens every so many steps happens after this one; the last step always counts."""
+        return self.step % steps == 0 or self.step == self.total_steps
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def new_metrics(self) -> MetricSet:
+        """A fresh set of the config's metrics."""
+        return MetricSet(self.experiment.metrics, self.num_classes, self.device)
+
+    def sources_in_words(self) -> str:
+        return ", ".join(dict.fromkeys(self.sources.values()))
+
+    # --- saving and loading --------------------------------------------------------------------------------------
+
+    def save(self, keep: int, best: bool) -> Path:
+        """Write a checkpoint of this step; keep so many of the newest, and name this one the best if it is."""
+        folder = self.work_dir / "checkpoints"
+        path = folder / f"step_{self.step:08d}.pt"
+        checkpoint.save(self.state_dict(), path)
+        checkpoint.link(path, folder / "last.pt")
+        if best:
+            checkpoint.link(path, folder / "best.pt")
+        for old in checkpoint.step_files(folder)[:-keep]:
+            old.unlink()
+        return path
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a run needs to go on as if it had not stopped, as plain types and tensors."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.update.scaler.state_dict(),
+            "hooks": self.hooks.state_dict(),
+            "random": random_state(),
+            "metrics": self.metrics,
+            "config": self.config.data,
+            "name": self.config.name,
+            "sources": self.sources,
+            "classes": self.classes,
+        }
+
+    def _load(self, state: dict[str, Any]) -> None:
+        if state["classes"] != self.classes:
+            raise UserError(f"the checkpoint's classes are {state['classes']}, the data's are {self.classes}")
+        self.step = state["step"]
+        self.metrics = state["metrics"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.update.scaler.load_state_dict(state["scaler"])
+        self.hooks.load_state_dict(state["hooks"])
+        set_random_state(state["random"])

@@ -1,0 +1,57 @@
+"""One update of the weights: forward and backward over its batches, unscale, clip, step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..datasets.loader import Batch
+from .forward import Forward
+
+
+class Update:
+    """Forward, backward, accumulate, unscale, clip, step: one path for every precision.
+
+    Args:
+        loss: logits (N, classes) and labels (N,) to their mean loss.
+        clip_norm: the gradient's largest norm, or None.
+    """
+
+    def __init__(
+        self, forward: Forward, loss: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float | None = None
+    ) -> None:
+        self.forward = forward
+        self.loss = loss
+        self.optimizer = optimizer
+        self.clip_norm = clip_norm
+        # Only fp16 has so few exponent bits that small gradients vanish unless the loss is scaled up.
+        self.scaler = torch.amp.GradScaler(forward.device.type, enabled=forward.precision == "fp16")
+
+    def backward(self, batches: Sequence[Batch]) -> tuple[Tensor, list[Tensor]]:
+        """Gradients of the mean loss over all images of the batches, unscaled.
+
+        Returns:
+            that loss, a scalar on the device, and the logits of each batch; both detached.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        images = sum(len(batch.labels) for batch in batches)
+        losses, outputs = [], []
+        for batch in batches:
+            logits = self.forward(batch.images)
+            # By its share of the images: an epoch's last batch may be smaller than the others.
+            loss = self.loss(logits, batch.labels) * (len(batch.labels) / images)
+            self.scaler.scale(loss).backward()
+            losses.append(loss.detach())
+            outputs.append(logits.detach())
+        self.scaler.unscale_(self.optimizer)
+        return torch.stack(losses).sum(), outputs
+
+    def step(self) -> None:
+        """Clip the gradients and move the weights; fp16's scaler leaves out a step whose gradients overflowed."""
+        if self.clip_norm is not None:
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()

@@ -1,0 +1,114 @@
+"""The folder of a run: its config, its log, and the environment it ran in."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import distributions
+from pathlib import Path
+
+import torch
+
+from ..registry import Config, UserError
+from ..registry.discover import PACKAGE_ROOT
+
+RUNS = Path("runs")
+
+
+def new_work_dir(name: str) -> Path:
+    """A folder that does not exist yet: `runs/<config name>/<time>`."""
+    base = RUNS / name / time.strftime("%Y%m%d-%H%M%S")
+    number, folder = 1, base
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that the run could not be kept in, without making it yet.
+
+    Raises:
+        UserError: there is a file of that name, or no permission to write.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UserError(f"the run's folder {folder} cannot be made: {there} is a file")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"the run's folder {folder} cannot be made: no permission to write in {there}")
+
+
+def describe(folder: Path, config: Config) -> None:
+    """Write down what ran: `config.yaml`, which alone runs the experiment again, and `environment.json`."""
+    (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    environment = {
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "cpu_threads": torch.get_num_threads(),
+        "packages": {each.metadata["Name"]: each.version for each in distributions()},
+        "git": {str(place): state for place in _repositories() if (state := _git_state(place, folder))},
+    }
+    text = json.dumps(environment, indent=1, sort_keys=True)
+    (folder / "environment.json").write_text(text, encoding="utf-8")
+
+
+def _repositories() -> list[Path]:
+    return list(dict.fromkeys([PACKAGE_ROOT, Path.cwd().resolve()]))
+
+
+def _git_state(place: Path, folder: Path) -> dict | None:
+    """Commit and uncommitted changes of a checkout; the difference itself goes into a file beside."""
+    commit = _git(place, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    difference = _git(place, "diff", "HEAD") or ""
+    if difference:
+        (folder / f"{place.name or 'code'}.diff").write_text(difference, encoding="utf-8")
+    untracked = (_git(place, "ls-files", "--others", "--exclude-standard") or "").split("\n")
+    return {"commit": commit.strip(), "changed": bool(difference), "untracked": [name for name in untracked if name]}
+
+
+def _git(place: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=place, capture_output=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+
+class _Console(logging.Handler):
+    """Prints to what sys.stdout is at that moment: a progress bar replaces it to keep lines above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stdout, flush=True)
+
+
+def start_logging() -> logging.Logger:
+    """The log that a person reads, on the console."""
+    logger = logging.getLogger("knoll")
+    if not any(isinstance(handler, _Console) for handler in logger.handlers):
+        logger.addHandler(_Console())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    return logger
+
+
+def log_to(folder: Path) -> logging.Handler:
+    """From now on the log is kept in `log.txt` too. Returns the handler, for `stop_logging_to`."""
+    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger("knoll").addHandler(handler)
+    return handler
+
+
+def stop_logging_to(handler: logging.Handler) -> None:
+    logging.getLogger("knoll").removeHandler(handler)
+    handler.close()
