@@ -1,0 +1,27 @@
+"""MNIST as LeNet takes it: 28x28, one channel, scaled to mean 0 and deviation 1 over the training images."""
+
+_base_ = "runtime.py"
+
+transforms = [
+    dict(type="ToImage"),
+    dict(type="ToDtype", dtype="float32", scale=True),
+    dict(type="Normalize", mean=["$mean"], std=["$std"]),
+]
+
+config = dict(
+    vars=dict(dataset="MNIST", mean=0.1307, std=0.3081),
+    train=dict(
+        dataset=dict(type="$dataset", root="data", split="train"),
+        transforms=transforms,
+        batch_size=64,
+        num_workers=1,
+    ),
+    evaluation=dict(
+        test=dict(
+            dataset=dict(type="$dataset", root="data", split="test"),
+            transforms=transforms,
+            batch_size=500,
+            num_workers=1,
+        ),
+    ),
+)

@@ -1,0 +1,71 @@
+"""`knoll <command>`: the tools of this folder under one name, and how each of them ends."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from knoll.registry.errors import UserError
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def commands() -> dict[str, str]:
+    """The commands and the first line of what each says of itself, read without importing them."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    tools = [file for file in files if file.stem not in ("__init__", "cli")]
+    docs = {file.stem: ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) for file in tools}
+    return {name: (doc or "").partition("\n")[0] for name, doc in docs.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command, and return the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    known = commands()
+    if argv and argv[0] in known:
+        tool = importlib.import_module(f"knoll.tools.{argv[0]}")
+        return run(tool.main, argv[1:])
+    width = max(map(len, known))
+    listed = "\n".join(f"  {name:<{width}}  {line}" for name, line in known.items())
+    parser = argparse.ArgumentParser(
+        "knoll",
+        description=f"Image classification research on PyTorch.\n\ncommands:\n{listed}",
+        epilog="`knoll <command> --help` says more of each.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=known, metavar="command", help="one of the above")
+    parser.parse_args(argv or ["--help"])
+    return USER_ERROR
+
+
+def run(tool: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
+    """Call a tool's main. A user's mistake is printed as a message, without traceback; `--debug` shows that too."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    try:
+        return tool([word for word in argv if word != "--debug"])
+    except UserError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; a run that was training continues with --resume", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parser(usage: str, doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is the tool's own docstring."""
+    made = argparse.ArgumentParser(usage, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return made
+
+
+OVERRIDES_HELP = "changes to the config, such as optimizer.lr=0.1 or hooks.checkpoint.every=500"
+
+if __name__ == "__main__":
+    sys.exit(main())

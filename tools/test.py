@@ -1,0 +1,84 @@
+"""Measure a checkpoint on its evaluation sets, or on any other.
+
+    python tools/test.py runs/resnet34_flowers/20260101-120000/checkpoints/best.pt
+    python tools/test.py best.pt --set val --out predictions.csv
+    python tools/test.py best.pt evaluation.val.dataset.root=data/other_photos
+
+The checkpoint holds the config; overrides change it. Metrics are printed with all their digits, and compared with
+those that training recorded for the same step.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from knoll.tools.cli import OVERRIDES_HELP, parser, run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parser("test", __doc__)
+    arguments.add_argument("checkpoint", help="a checkpoint file")
+    arguments.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
+    arguments.add_argument("--set", action="append", default=[], metavar="NAME", help="only this evaluation set")
+    arguments.add_argument("--out", type=Path, metavar="FILE.csv", help="write a line for every image")
+    arguments.add_argument("--device", default="auto", help="cpu, cuda, ... (default: an accelerator if there is one)")
+    options = arguments.parse_intermixed_args(argv)
+
+    from knoll.runner import Trained
+    from knoll.runner.evaluate import evaluate
+
+    trained = Trained(options.checkpoint, options.overrides, options.set, options.device)
+    rows: list[dict] = []
+
+    def keep(name: str, batch, logits) -> None:
+        rows.extend(predictions(trained, name, batch, logits))
+
+    metrics = evaluate(
+        trained.forward, trained.loaders, trained.loss, trained.metrics, on_batch=keep if options.out else None
+    )
+    print(f"{options.checkpoint}  step {trained.step}")
+    for name, value in metrics.items():
+        source = trained.sources.get(name.partition("/")[0], "")
+        recorded = trained.recorded.get(name)
+        note = "" if recorded in (None, value) or options.overrides else f"  (training recorded {recorded!r})"
+        print(f"{name}: {value!r}  ({source}){note}")
+    if options.out:
+        write(rows, options.out)
+        print(f"{len(rows)} predictions: {options.out}")
+    return 0
+
+
+def predictions(trained, name: str, batch, logits) -> list[dict]:
+    """A row for every image of a batch: what it is called, its label, the prediction and all probabilities."""
+    dataset, classes = trained.loaders[name].dataset, trained.classes
+    rows = []
+    for index, label, probabilities in zip(
+        batch.indices.tolist(), batch.labels.tolist(), logits.softmax(1).cpu().tolist(), strict=True
+    ):
+        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        rows.append(
+            {
+                "set": name,
+                "index": index,
+                "name": dataset.name(index) if hasattr(dataset, "name") else index,
+                "label": classes[label],
+                "prediction": classes[best],
+                "correct": int(best == label),
+                **{f"p({each})": f"{p:.6g}" for each, p in zip(classes, probabilities, strict=True)},
+            }
+        )
+    return rows
+
+
+def write(rows: list[dict], path: Path) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,56 @@
+"""Train the experiment of a config.
+
+    python tools/train.py configs/resnet34_flowers.py
+    python tools/train.py configs/resnet34_flowers.py optimizer.lr=0.05 duration=3ep
+    python tools/train.py configs/resnet34_flowers.py --resume
+
+The config is checked as a whole first: every mistake is listed, with its file and line, before any data is read.
+A run is kept in runs/<config name>/<time>: its config, log, TensorBoard files and checkpoints.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from knoll.registry import load_config, require_valid
+from knoll.tools.cli import OVERRIDES_HELP, parser, run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parser("train", __doc__)
+    arguments.add_argument("config", help="a config file: .py or .yaml")
+    arguments.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
+    arguments.add_argument("--work-dir", type=Path, metavar="DIR", help="keep the run here")
+    arguments.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="PATH",
+        help="continue a run: the newest of this config (or of --work-dir), or that of a checkpoint or run folder",
+    )
+    arguments.add_argument("--changed", action="store_true", help="continue although the config has changed")
+    options = arguments.parse_intermixed_args(argv)
+
+    config = load_config(options.config, options.overrides)
+    require_valid(config)  # before the imports below, which take seconds
+
+    from knoll.runner import Runner
+    from knoll.runner.resume import find_checkpoint, run_folder
+
+    folder, checkpoint = options.work_dir, None
+    if options.resume:
+        checkpoint = find_checkpoint(options.resume, config.name, folder)
+        if checkpoint is None:
+            print("nothing to resume: no checkpoint of this config yet; starting a new run")
+        else:
+            folder = folder or run_folder(checkpoint)
+    runner = Runner(config, folder, resume=checkpoint, changed=options.changed)
+    runner.train()
+    print(f"checkpoint: {runner.work_dir / 'checkpoints' / 'last.pt'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
