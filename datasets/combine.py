@@ -100,11 +100,11 @@ def _stratified(labels: Sequence[int], size: int, seed: int) -> list[int]:
 
 
 @DATASETS.register_module()
-def FirstAvailable(datasets: dict[str, dict], split: str | None = None, insist: str | None = None) -> Any:
+def FirstAvailable(datasets: list[dict], split: str | None = None, insist: str | None = None) -> Any:
     """The first data set of a list that is there; which one, and why not those before it, is said in one line.
 
     Args:
-        datasets: configs by name, in order of preference.
+        datasets: configs in order of preference.
         split: given to each of them.
         insist: only a data set of this source will do: the one that a run was trained on.
 
@@ -115,13 +115,13 @@ def FirstAvailable(datasets: dict[str, dict], split: str | None = None, insist: 
         UnavailableError: none of them is there.
     """
     reasons = []
-    for name, candidate in datasets.items():
+    for candidate in datasets:
         if insist is not None and source_of(candidate) != insist:
             continue
         try:
             dataset = DATASETS.build(candidate if split is None else {**candidate, "split": split})
         except UnavailableError as error:
-            reasons.append(f"{name}: {error}")
+            reasons.append(f"{candidate['type']}: {error}")
             continue
         why = f" (not available: {'; '.join(reasons)})" if reasons else ""
         logger.info("%s data: %s%s", split or "", dataset.source, why)

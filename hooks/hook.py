@@ -41,6 +41,8 @@ class Hook:
 
     # Whether the result of a run depends on this hook; a hook that only records may change when a run resumes.
     only_records = False
+    # What it is called in a config, where that is not its class in snake_case.
+    usual_name: str | None = None
 
     def setup(self, runner: Runner) -> None: ...
     def before_run(self, runner: Runner) -> None: ...

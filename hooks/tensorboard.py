@@ -25,6 +25,7 @@ class TensorBoard(Hook):
     """
 
     only_records = True
+    usual_name = "tensorboard"
 
     def __init__(self, every: Duration = 20) -> None:
         self.every = every

@@ -14,6 +14,7 @@ from .duration import is_duration
 from .errors import ConfigError, UnknownNameError
 from .experiment import Experiment
 from .names import did_you_mean, nearest
+from .registries import HOOKS
 from .registry import Registry
 from .signature import bind, describe, is_settings, parameters
 from .tree import KeyPath, Origin, dotted
@@ -133,18 +134,22 @@ class _Checker:
         self.settings(target, arguments, path, registry.provides, kind)
 
     def hook_names(self) -> None:
-        """A hook's name is free, but not one letter away from its type's: that is a misspelling.
+        """A hook's name is free, but not one letter away from the usual one: that is a misspelling.
 
         Laid over a base that has the hook, such a name would add a second one beside it.
         """
         hooks = self.config.data.get("hooks")
         for name, hook in hooks.items() if isinstance(hooks, dict) else ():
             kind = hook.get("type") if isinstance(hook, dict) else None
-            if isinstance(kind, str):
-                usual = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
-                given, wanted = name.replace("_", ""), usual.replace("_", "")
-                if given != wanted and SequenceMatcher(None, given, wanted).ratio() > 0.8:
+            if isinstance(kind, str) and kind in HOOKS:
+                usual = getattr(HOOKS.require(kind), "usual_name", None) or snake_case(kind)
+                if name != usual and SequenceMatcher(None, name, usual).ratio() > 0.8:
                     self.report(("hooks", name), f"a hook of the type {kind}: did you mean to call it `{usual}`?")
+
+
+def snake_case(name: str) -> str:
+    """JSONLog -> json_log, DevicePlacement -> device_placement."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def _without_type(registry: Registry, value: Mapping, path: KeyPath, siblings: Mapping) -> str:

@@ -69,6 +69,9 @@ def fit(value: Any, annotation: Any) -> Any:
 
 
 def _fit_union(value: Any, choices: tuple) -> Any:
+    if isinstance(value, str) and any(_is_enum(choice) for choice in choices):
+        # `str | InterpolationMode` takes the names of the modes, not every string.
+        choices = tuple(choice for choice in choices if choice is not str)
     expected = []
     for choice in choices:
         try:
@@ -106,13 +109,19 @@ def _fit_class(value: Any, kind: type) -> Any:
         return kind(_require(value, (list, tuple), "a list"))
     if dataclasses.is_dataclass(kind) and isinstance(value, (str, int, float, list)):
         raise Misfit("a dict")
-    if issubclass(kind, enum.Enum) and isinstance(value, str):
+    if _is_enum(kind) and isinstance(value, str):
         return _fit_enum(value, kind)
     if issubclass(kind, Path) and isinstance(value, str):
         return kind(value)
     if kind.__module__ == "torch" and kind.__name__ in ("dtype", "Tensor"):
         return _fit_torch(value, kind)
+    if kind.__module__.startswith("torch.nn") and not isinstance(value, kind):
+        raise Misfit(f"a {kind.__name__}")
     return value
+
+
+def _is_enum(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, enum.Enum)
 
 
 def _fit_enum(value: str, kind: type[enum.Enum]) -> enum.Enum:

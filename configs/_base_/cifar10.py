@@ -7,10 +7,10 @@ torchvision's folder in `data`, downloaded into it where it is missing.
 _base_ = "runtime.py"
 
 classes = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-available = dict(
-    npz=dict(type="ArrayFile", path="data/cifar10.npz", classes=classes, source="CIFAR-10"),
-    torchvision=dict(type="CIFAR10", root="data"),
-)
+available = [
+    dict(type="ArrayFile", path="data/cifar10.npz", classes=classes, source="CIFAR-10"),
+    dict(type="CIFAR10", root="data"),
+]
 as_tensor = [
     dict(type="ToImage"),
     dict(type="ToDtype", dtype="float32", scale=True),

@@ -6,11 +6,11 @@ same source. To train on photographs without a connection, put the five class fo
 
 _base_ = "runtime.py"
 
-available = dict(
-    photos=dict(type="FlowerPhotos", root="data/flower_photos"),
-    download=dict(type="FlowerPhotos", root="data/flower_photos", download=True),
-    drawn=dict(type="DrawnFlowers", size=72),
-)
+available = [
+    dict(type="FlowerPhotos", root="data/flower_photos"),
+    dict(type="FlowerPhotos", root="data/flower_photos", download=True),
+    dict(type="DrawnFlowers", size=72),
+]
 as_tensor = [
     dict(type="ToImage"),
     dict(type="ToDtype", dtype="float32", scale=True),

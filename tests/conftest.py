@@ -1,0 +1,105 @@
+"""What several tests share: a small experiment that trains in a second."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+# Everything here is small: several threads would wait for one another, most of all where other programs run too.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path, monkeypatch):
+    """Tests write into a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def arrays(tmp_path) -> Path:
+    """`arrays.npz`: 4 classes of grey 28x28 images, each with a bright square in its own corner; 42 train, 18 val."""
+    rng = np.random.default_rng(0)
+    parts = {}
+    for split, count in (("train", 42), ("val", 18)):
+        labels = np.arange(count) % 4
+        images = rng.integers(0, 120, (count, 28, 28), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            top, left = 14 * (label // 2), 14 * (label % 2)
+            image[top : top + 14, left : left + 14] += 100
+        parts |= {f"{split}_images": images, f"{split}_labels": labels}
+    path = tmp_path / "arrays.npz"
+    np.savez(path, **parts)
+    return path
+
+
+@pytest.fixture
+def tiny(arrays) -> dict[str, Any]:
+    """An experiment with everything that a resumed run must restore: shuffling, augmentation, dropout, momentum,
+    warm-up, and accumulation over 10 batches an epoch of which the last update takes only one."""
+    as_tensor = [dict(type="ToImage"), dict(type="ToDtype", dtype="float32", scale=True)]
+    return dict(
+        model=dict(
+            type="ImageClassifier",
+            backbone=dict(type="LeNet5"),
+            head=dict(type="LinearHead", num_classes=4, dropout=0.2),
+        ),
+        loss=dict(type="CrossEntropyLoss"),
+        optimizer=dict(type="SGD", lr=0.05, momentum=0.9),
+        train=dict(
+            dataset=dict(type="ArrayFile", path="arrays.npz", split="train"),
+            transforms=[dict(type="RandomCrop", size=28, padding=2), *as_tensor],
+            batch_size=4,
+        ),
+        evaluation=dict(
+            val=dict(dataset=dict(type="ArrayFile", path="arrays.npz", split="val"), transforms=as_tensor, batch_size=5)
+        ),
+        metrics=dict(top1=dict(type="Accuracy"), top2=dict(type="Accuracy", top_k=2)),
+        hooks=dict(
+            device_placement=dict(type="DevicePlacement", device="cpu"),
+            evaluation=dict(type="Evaluation", every="1ep"),
+            lr_schedule=dict(
+                type="LRSchedule", scheduler=dict(type="CosineAnnealingLR", T_max="100%"), warmup=3, by="step"
+            ),
+            checkpoint=dict(type="Checkpoint", every=2, best="val/top1", keep=2),
+        ),
+        accumulate=3,
+        clip_norm=1.0,
+        duration="3ep",
+    )
+
+
+@pytest.fixture
+def tool(tmp_path):
+    """Run a tool in a process of its own, as a user does."""
+
+    def run(name: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout)
+
+    return run
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 over the model's state in a checkpoint: sorted names and bytes."""
+    state = torch.load(path, weights_only=True)["model"]
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + state[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture(name="fingerprint")
+def fingerprint_fixture():
+    return fingerprint

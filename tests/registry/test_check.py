@@ -1,0 +1,185 @@
+"""Every mistake of a config at once, with its place and the nearest name."""
+
+from __future__ import annotations
+
+import copy
+import random
+import string
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from knoll.registry import Config, check, config_from_dict, load_config
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+
+SEVEN = """\
+size = 32
+transforms = [
+    dict(type="Rsize", size=size),
+    dict(type="ToImage"),
+]
+config = dict(
+    model=dict(
+        type="ImageClassifier",
+        backbone=dict(type="ResNet", dept=34),
+        head=dict(type="LinearHead", num_classes="five"),
+    ),
+    loss=dict(type="CrossEntropyLos"),
+    optimizer=dict(type="SGD", lr=0.1),
+    train=dict(dataset=dict(type="DrawnFlowers"), transforms=transforms, batch_sise=8),
+    evaluation=dict(val=dict(dataset=dict(type="DrawnFlowers", split="val"), transforms=transforms[1:])),
+    metrics=dict(top1=dict(type="Accuracy")),
+    hooks=dict(checkpoint=dict(type="Checkpoint", best="val/top_1")),
+    duration="3 epocs",
+)
+"""
+
+
+def test_seven_mistakes_are_all_printed_with_place_and_nearest_name(tmp_path):
+    (tmp_path / "seven.py").write_text(SEVEN)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/train.py", "seven.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+    for place, hint in [
+        ("model.backbone.dept (seven.py:9)", "Did you mean `depth`?"),
+        ("model.head.num_classes (seven.py:10)", "expected a whole number, got 'five' (str)"),
+        ("loss.type (seven.py:12)", "Did you mean `CrossEntropyLoss`"),
+        ("train.batch_sise (seven.py:14)", "Did you mean `batch_size`?"),
+        ("train.transforms.0.type (seven.py:3)", "Did you mean `Resize`"),
+        ("hooks.checkpoint.best (seven.py:17)", "Did you mean `val/top1`?"),
+        ("duration (seven.py:18)", "epochs ('5ep')"),
+    ]:
+        line = next(line for line in done.stderr.splitlines() if place in line)
+        assert hint in line
+    assert "has 7 mistakes" in done.stderr
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_configs_here_have_no_mistake(path):
+    assert check(load_config(path)) == []
+
+
+def paths_of_keys(value, path=()):
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield (*path, key)
+            yield from paths_of_keys(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from paths_of_keys(item, (*path, index))
+
+
+def misspell(word: str, rng: random.Random) -> str:
+    """The word with one character replaced, removed, added, or two exchanged."""
+    while True:
+        at, letter = rng.randrange(len(word)), rng.choice(string.ascii_lowercase + "_")
+        edited = rng.choice(
+            [
+                word[:at] + letter + word[at + 1 :],
+                word[:at] + word[at + 1 :],
+                word[:at] + letter + word[at:],
+                word[:at] + word[at + 1 : at + 2] + word[at] + word[at + 2 :],
+            ]
+        )
+        if edited and edited != word:
+            return edited
+
+
+def renamed(data: dict, path: tuple, new: str) -> dict:
+    data = copy.deepcopy(data)
+    holder = data
+    for key in path[:-1]:
+        holder = holder[key]
+    items = [(new if key == path[-1] else key, value) for key, value in holder.items()]
+    holder.clear()
+    holder.update(items)
+    return data
+
+
+def test_two_hundred_misspelt_keys_are_all_caught():
+    """Every key of a real config counts, names of hooks, metrics and sets among them."""
+    data = load_config(ROOT / "configs/resnet34_flowers.py").data
+    rng = random.Random(0)
+    paths = list(paths_of_keys(data))
+    missed = []
+    for _ in range(200):
+        path = rng.choice(paths)
+        new = misspell(str(path[-1]), rng)
+        if not check(Config(renamed(data, path, new))):
+            missed.append((path, new))
+    assert missed == []
+
+
+def test_two_hundred_misspelt_overrides_are_all_caught():
+    data = load_config(ROOT / "configs/resnet34_flowers.py").data
+    rng = random.Random(1)
+    paths = [path for path in paths_of_keys(data) if path[-1] != "type"]
+    missed = []
+    for _ in range(200):
+        path = list(map(str, rng.choice(paths)))
+        at = rng.choice([index for index, key in enumerate(path) if not key.isdecimal()])
+        path[at] = misspell(path[at], rng)
+        try:
+            problems = check(config_from_dict(data, [".".join(path) + "=12345"]))
+        except ValueError:
+            continue
+        if not problems:
+            missed.append(".".join(path))
+    assert missed == []
+
+
+def minimal(**changes) -> dict:
+    data = dict(
+        model=dict(type="ImageClassifier", backbone=dict(type="LeNet5"), head=dict(type="LinearHead", num_classes=10)),
+        loss=dict(type="CrossEntropyLoss"),
+        optimizer=dict(type="SGD", lr=0.1),
+        train=dict(dataset=dict(type="MNIST")),
+        duration=10,
+    )
+    return data | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "message"),
+    [
+        (dict(train=dict(dataset=dict(type="MNIST"), batch_size=0)), "train.batch_size", "at least 1"),
+        (dict(train=dict(dataset=dict(type="MNIST"), batch_size=True)), "train.batch_size", "a whole number"),
+        (dict(precision="fp8"), "precision", "one of 'fp32', 'bf16', 'fp16'"),
+        (dict(metrics=dict(top1="Accuracy")), "metrics.top1", "expected dict(type=...)"),
+        (dict(loss=dict(typ="MSELoss")), "loss", "Did you mean `type` where it says `typ`?"),
+        (dict(loss=dict(type=3)), "loss", "it is a registered name"),
+        (dict(loss=dict(type="ResNet")), "loss.type", "it is not a loss"),
+        (dict(optimizer=dict(type="SGD", params=[])), "optimizer.params", "filled in by Knoll"),
+        (dict(optimizer=dict(type="timm/lam")), "optimizer.type", "Did you mean `timm/lamb`"),
+        (dict(evaluation=dict(val=dict(batch_size=3))), "evaluation.val", "`dataset` is missing"),
+        (dict(imports=["no_such_module"]), "imports", "there is no module `no_such_module`"),
+        (dict(plugins=["no_such_folder"]), "plugins", "there is no folder"),
+        (
+            dict(hooks=dict(lr=dict(type="LRSchedule", scheduler=dict(type="StepLR", step_size="3ep", gama=1)))),
+            "hooks.lr.scheduler.gama",
+            "Did you mean `gamma`?",
+        ),
+        (
+            dict(train=dict(dataset=dict(type="FirstAvailable", datasets=[dict(type="MNITS")]))),
+            "train.dataset.datasets.0.type",
+            "Did you mean `MNIST`",
+        ),
+        (dict(hooks=dict(chekpoint=dict(type="Checkpoint"))), "hooks.chekpoint", "`checkpoint`"),
+    ],
+)
+def test_one_mistake_one_message(changes, path, message):
+    problems = check(Config(minimal(**changes)))
+    assert [".".join(map(str, problem.path)) for problem in problems] == [path]
+    assert message in problems[0].message
+
+
+def test_the_minimal_config_is_right():
+    assert check(Config(minimal())) == []
+    assert check(Config(minimal(optimizer=dict(type="timm/lamb", lr=0.1, trust_clip=True)))) == []

@@ -1,0 +1,128 @@
+"""An interrupted run ends with the bits of an uninterrupted one."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import torch
+import yaml
+
+from knoll.registry import UserError
+from knoll.runner import Runner
+from knoll.runner.checkpoint import load
+
+KILLER = '''
+import os, signal
+from knoll.hooks.hook import Hook
+from knoll.registry import HOOKS
+
+@HOOKS.register_module()
+class KillAt(Hook):
+    """Kills the process, as the out-of-memory killer would, before a step."""
+    only_records = True
+    def __init__(self, step: int) -> None:
+        self.step = step
+    def before_iter(self, runner) -> None:
+        if runner.step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+
+@pytest.fixture
+def write_config(tiny, working_directory):
+    (working_directory / "plugins").mkdir()
+    (working_directory / "plugins/killer.py").write_text(KILLER)
+    (working_directory / "tiny.yaml").write_text(yaml.safe_dump(tiny | dict(plugins=["plugins"])))
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (0, 2), (2, 0), (2, 2)])
+@pytest.mark.usefixtures("write_config")
+def test_killed_and_resumed_equals_uninterrupted_for_any_workers(
+    tool, working_directory, fingerprint, before, after, request
+):
+    """12 steps of 4 an epoch, saved every 2; killed in mid-epoch, one step after a checkpoint."""
+    whole = tool("train", "tiny.yaml", "--work-dir", "whole")
+    assert whole.returncode == 0, whole.stderr
+    killed = tool(
+        "train",
+        "tiny.yaml",
+        "hooks.kill.type=KillAt",
+        "hooks.kill.step=7",
+        f"train.num_workers={before}",
+        "--work-dir",
+        "run",
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert load(working_directory / "run/checkpoints/last.pt")["step"] == 6
+    resumed = tool("train", "tiny.yaml", f"train.num_workers={after}", "--work-dir", "run", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "step 6 of 12" in resumed.stdout
+    last = "checkpoints/last.pt"
+    assert fingerprint(working_directory / "run" / last) == fingerprint(working_directory / "whole" / last)
+    whole_state, run_state = load(working_directory / "whole" / last), load(working_directory / "run" / last)
+    assert run_state["metrics"] == whole_state["metrics"]
+    assert torch.equal(run_state["random"]["torch"], whole_state["random"]["torch"])
+
+
+@pytest.mark.parametrize("part", ["optimizer", "hooks", "random", "step"])
+def test_leaving_out_any_part_of_the_state_changes_the_result(tiny, working_directory, part):
+    """The comparison above has teeth."""
+    tiny["hooks"]["checkpoint"]["keep"] = 9
+    whole = Runner(tiny, "whole")
+    whole.train()
+    saved = load(working_directory / "whole/checkpoints/step_00000006.pt")
+
+    resumed = Runner(tiny, "resumed")
+    untouched = resumed.state_dict()
+    if part == "step":
+        saved["step"] = 5
+    else:
+        saved[part] = untouched[part]
+    resumed._load(saved)
+    resumed.train()
+    states = whole.model.state_dict(), resumed.model.state_dict()
+    assert any(not torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_another_experiment_is_refused_with_both_values(tiny):
+    Runner(tiny, "run").train()
+    tiny["optimizer"]["lr"] = 0.01
+    tiny["train"]["batch_size"] = 2
+    with pytest.raises(UserError) as error:
+        Runner(tiny, "run", resume="run/checkpoints/last.pt")
+    assert "optimizer.lr: was 0.05, is 0.01" in str(error.value)
+    assert "train.batch_size: was 4, is 2" in str(error.value)
+
+
+def test_what_only_records_may_change(tiny):
+    Runner(tiny, "run").train()
+    tiny["hooks"]["checkpoint"]["every"] = 1
+    tiny["hooks"]["progress_bar"] = dict(type="ProgressBar")
+    tiny["train"]["num_workers"] = 1
+    assert Runner(tiny, "run", resume="run/checkpoints/last.pt").step == 12
+
+
+def test_another_experiment_may_continue_if_one_says_so(tiny):
+    Runner(tiny, "run").train()
+    runner = Runner(tiny | dict(duration="4ep"), "run", resume="run/checkpoints/last.pt", changed=True)
+    runner.train()
+    assert runner.step == 16
+
+
+@pytest.mark.usefixtures("write_config")
+def test_nothing_to_resume_is_said_and_a_missing_path_is_an_error(tool):
+    fresh = tool("train", "tiny.yaml", "duration=1", "--resume")
+    assert fresh.returncode == 0
+    assert "nothing to resume" in fresh.stdout
+    missing = tool("train", "tiny.yaml", "--resume", "gone.pt")
+    assert missing.returncode == 2
+    assert missing.stderr.strip() == "error: there is no checkpoint or run folder gone.pt"
+
+
+@pytest.mark.usefixtures("write_config")
+def test_resume_finds_the_newest_run_of_the_config(tool):
+    assert tool("train", "tiny.yaml", "duration=4").returncode == 0
+    again = tool("train", "tiny.yaml", "duration=4", "--resume")
+    assert "step 4 of 4" in again.stdout
+    assert again.returncode == 0
