@@ -16,7 +16,7 @@ config = dict(
     loss=dict(type="CrossEntropyLoss", label_smoothing=0.1),
     optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),
     hooks=dict(
-        lr_schedule=dict(type="LRSchedule", scheduler=dict(type="CosineAnnealingLR", T_max="100%"), warmup="10%"),
+        lr_schedule=dict(type="LRSchedule", scheduler=dict(type="CosineAnnealingLR", T_max="100%"), warmup="20%"),
         checkpoint=dict(best="val/top1"),
     ),
     duration="12ep",

@@ -121,6 +121,8 @@ def unpack(archive: Path, folder: Path) -> None:
     Raises:
         UnavailableError: the archive is damaged, or tries to.
     """
+    if not hasattr(tarfile, "data_filter"):
+        raise UnavailableError("this Python cannot unpack an archive safely; take 3.10.12, 3.11.4 or newer")
     partial = folder.with_name(folder.name + ".partial")
     try:
         with tarfile.open(archive) as tar:

@@ -63,7 +63,8 @@ class Checkpoint(Hook):
 
     def after_run(self, runner: Runner) -> None:
         if self.best_value is not None:
-            logger.info("best %s: %.4f (%s)", self.best, self.best_value, runner.sources_in_words())
+            source = runner.sources[str(self.best).partition("/")[0]]
+            logger.info("best %s: %.4f (%s)", self.best, self.best_value, source)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_value": self.best_value}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from ..registry import HOOKS, Duration
 from .hook import Hook
@@ -28,6 +29,7 @@ class JSONLog(Hook):
 
     def __init__(self, every: Duration = 20) -> None:
         self.every = every
+        self.file: TextIO | None = None
 
     def before_run(self, runner: Runner) -> None:
         self.steps = runner.interval(self.every)
@@ -54,14 +56,16 @@ class JSONLog(Hook):
     def _write(self, runner: Runner, name: str, values: dict[str, float]) -> None:
         epoch = round(runner.step / runner.steps_per_epoch, 4)
         record = {"step": runner.step, "epoch": epoch, "set": name, **values, "data": runner.sources[name]}
-        self.file.write(json.dumps(record) + "\n")
-        self.file.flush()
+        if self.file is not None:
+            self.file.write(json.dumps(record) + "\n")
+            self.file.flush()
 
     def after_run(self, runner: Runner) -> None:
-        self.file.close()
+        if self.file is not None:
+            self.file.close()
 
 
-def _drop_after(path, runner: Runner) -> None:
+def _drop_after(path: Path, runner: Runner) -> None:
     """Remove what a killed run recorded after the checkpoint that is being continued: it will be recorded again."""
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():

@@ -50,7 +50,7 @@ class LRSchedule(Hook):
         remaining = max(1, runner.total_steps - warmup_steps)
 
         def to_units(duration: int | str) -> int:
-            return max(1, round(runner.to_steps(duration, total=remaining) / unit))
+            return max(1, round(runner.to_steps(duration, of=remaining) / unit))
 
         config = dict(self.config)
         self.from_timm = str(config["type"]).startswith("timm/")

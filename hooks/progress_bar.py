@@ -31,6 +31,7 @@ class ProgressBar(Hook):
 
     def __init__(self, seconds: float = 10.0) -> None:
         self.seconds = seconds
+        self.bar: Progress | None = None
 
     def before_run(self, runner: Runner) -> None:
         self.bar = _bar() if sys.stdout.isatty() else None

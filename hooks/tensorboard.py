@@ -29,12 +29,12 @@ class TensorBoard(Hook):
 
     def __init__(self, every: Duration = 20) -> None:
         self.every = every
+        self.writers: dict[str, Any] = {}
 
     def before_run(self, runner: Runner) -> None:
         from torch.utils.tensorboard import SummaryWriter  # a second to import
 
         self.steps = runner.interval(self.every)
-        self.writers: dict[str, Any] = {}
         for name in ["train", *runner.evaluation_loaders]:
             folder = runner.work_dir / "tensorboard" / name
             # What a killed run recorded after its last checkpoint is recorded again: hide the first version.

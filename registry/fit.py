@@ -124,7 +124,7 @@ def _is_enum(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, enum.Enum)
 
 
-def _fit_enum(value: str, kind: type[enum.Enum]) -> enum.Enum:
+def _fit_enum(value: str, kind: Any) -> enum.Enum:
     for member in kind:
         if value in (member.value, member.name):
             return member

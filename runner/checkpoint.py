@@ -67,14 +67,25 @@ def link(source: Path, name: Path) -> None:
 
 def step_files(folder: Path) -> list[Path]:
     """The checkpoints `step_*.pt` of a folder, oldest first, by their step and not by the clock."""
-    found = [(int(match[1]), file) for file in folder.glob("step_*.pt") if (match := _STEP_FILE.fullmatch(file.name))]
-    return [file for _, file in sorted(found)]
+    return sorted((file for file in folder.glob("step_*.pt") if _step(file) >= 0), key=_step)
+
+
+def _step(file: Path) -> int:
+    match = _STEP_FILE.fullmatch(file.name)
+    return int(match[1]) if match else -1
 
 
 def newest(folder: Path) -> Path | None:
     """The checkpoint of the latest step in a run's folder, or None."""
     files = step_files(folder / "checkpoints")
     return files[-1] if files else None
+
+
+def set_aside(folder: Path, after: int) -> None:
+    """Rename the checkpoints of later steps: a run that continues from an earlier one will write them anew."""
+    for file in step_files(folder):
+        if _step(file) > after:
+            os.replace(file, file.with_name(f"{file.name}.superseded"))
 
 
 def _sync_folder(folder: Path) -> None:

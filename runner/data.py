@@ -141,8 +141,14 @@ def try_one_image(forward: Forward, loader: TrainLoader | EvaluationLoader, clas
     images = first_sample(loader).images.to(forward.device)
     was_training = forward.model.training
     forward.model.eval()
-    with torch.no_grad():
-        logits = forward.model(images)
+    try:
+        with torch.no_grad():
+            logits = forward.model(images)
+    except RuntimeError as error:
+        raise UserError(
+            f"the model fails on one image of the shape {tuple(images.shape)}: {error}. If the images have the "
+            "channels and the size that the backbone takes, --debug shows where."
+        ) from error
     forward.model.train(was_training)
     shape = tuple(getattr(logits, "shape", ()))
     if len(shape) != 2 or shape[0] != 1 or (classes and shape[1] != classes):

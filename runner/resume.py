@@ -8,7 +8,7 @@ from typing import Any
 
 from ..registry import HOOKS, UserError
 from .checkpoint import newest
-from .work_dir import RUNS
+from .run_folder import RUNS
 
 # Keys that do not change what a run computes.
 _FREE = ("train.num_workers", "evaluation", "imports", "plugins")
@@ -43,7 +43,7 @@ def find_checkpoint(wanted: str, name: str, folder: Path | None) -> Path | None:
     return path
 
 
-def run_folder(checkpoint: Path) -> Path:
+def folder_of(checkpoint: Path) -> Path:
     """The folder of the run that a checkpoint belongs to."""
     return checkpoint.absolute().parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
 

@@ -20,6 +20,7 @@ from ..registry import (
     MODELS,
     OPTIMIZERS,
     Config,
+    ConfigError,
     Experiment,
     UserError,
     config_from_dict,
@@ -27,7 +28,7 @@ from ..registry import (
     require_valid,
     to_steps,
 )
-from . import checkpoint, work_dir
+from . import checkpoint, run_folder
 from .data import build_evaluation_loaders, build_train_loader, check_classes, name_source, try_one_image
 from .evaluate import evaluate, in_words
 from .forward import Forward
@@ -56,7 +57,7 @@ class Runner:
 
     Args:
         config: a Config, or the dict of one. Every mistake in it is reported before anything is built.
-        folder: where the run is kept; by default `runs/<config name>/<time>`.
+        work_dir: where the run is kept; by default `runs/<config name>/<time>`.
         resume: a checkpoint file to continue from.
         changed: continue although the config differs from the checkpoint's.
 
@@ -70,21 +71,21 @@ class Runner:
     def __init__(
         self,
         config: Config | dict,
-        folder: str | Path | None = None,
+        work_dir: str | Path | None = None,
         resume: str | Path | None = None,
         changed: bool = False,
     ) -> None:
         self.config = config if isinstance(config, Config) else config_from_dict(config)
         require_valid(self.config)
-        work_dir.start_logging()
+        run_folder.start_logging()
         self.experiment: Experiment = make_experiment(self.config.data)
-        self.work_dir = Path(folder) if folder else work_dir.new_work_dir(self.config.name)
-        work_dir.require_writable(self.work_dir)
+        self.work_dir = Path(work_dir) if work_dir else run_folder.new_folder(self.config.name)
+        run_folder.require_usable(self.work_dir, resuming=resume is not None)
         state = checkpoint.load(resume) if resume else None
         if state and not changed:
             require_same(state["config"], self.config.data, Path(str(resume)))
 
-        self.step = self.epoch = 0
+        self.step = self.epoch = self.evaluated_at = 0
         self.metrics: dict[str, float] = {}
         self.batches: list[Batch] = []
         self.loss: Tensor
@@ -117,7 +118,10 @@ class Runner:
         self.classes = [str(name) for name in getattr(train, "classes", [])]
 
         self.steps_per_epoch = -(-self.train_loader.batches_per_epoch // experiment.accumulate)
-        self.total_steps = self.to_steps(experiment.duration, total=None)
+        self.total_steps = 0  # unknown yet: a duration in percent has nothing to be a share of
+        self.total_steps = self.to_steps(experiment.duration)
+        if self.total_steps == 0:
+            raise ConfigError(f"duration: {experiment.duration!r} is less than one step of {self.steps_per_epoch}")
         self.epochs = -(-self.total_steps // self.steps_per_epoch)
 
     def _build_model(self) -> None:
@@ -139,8 +143,9 @@ class Runner:
     def train(self) -> dict[str, float]:
         """Train to the end, and return the metrics of the last evaluation."""
         self.work_dir.mkdir(parents=True, exist_ok=True)
-        log = work_dir.log_to(self.work_dir)
-        work_dir.describe(self.work_dir, self.config)
+        log = run_folder.log_to(self.work_dir)
+        run_folder.describe(self.work_dir, self.config, self.step)
+        checkpoint.set_aside(self.work_dir / "checkpoints", after=self.step)
         logger.info("run: %s  (train data: %s)", self.work_dir, self.sources["train"])
         self.model.train()
         batches = self.train_loader.batches(self._batch_number(self.step), self._batch_number(self.total_steps))
@@ -161,7 +166,7 @@ class Runner:
                 self.hooks.call("after_epoch", self)
         finally:
             self.hooks.call("after_run", self)
-            work_dir.stop_logging_to(log)
+            run_folder.stop_logging_to(log)
         return self.metrics
 
     def _updates_of_this_epoch(self, batches: Iterator[Batch]) -> Iterator[list[Batch]]:
@@ -178,19 +183,20 @@ class Runner:
     def evaluate(self) -> dict[str, float]:
         """Measure every evaluation set, and log a line for each."""
         self.metrics = evaluate(self.forward, self.evaluation_loaders, self.loss_function, self._evaluation_metrics)
+        self.evaluated_at = self.step
         for line in in_words(self.metrics, self.sources):
             logger.info("epoch %d/%d  step %d  %s", self.epoch + 1, self.epochs, self.step, line)
         return self.metrics
 
     # --- what hooks ask for --------------------------------------------------------------------------------------
 
-    def to_steps(self, duration: int | str, total: int | None = -1) -> int:
-        """A duration ("5ep", "10%", 500) in steps; percentages are of the run unless `total` says otherwise."""
+    def to_steps(self, duration: int | str, of: int | None = None) -> int:
+        """A duration ("5ep", "10%", 500) in steps; a percentage is of the run, or of so many steps."""
         return to_steps(
             duration,
             steps_per_epoch=self.steps_per_epoch,
             batch_size=self.experiment.train.batch_size * self.experiment.accumulate,
-            total_steps=self.total_steps if total == -1 else total,
+            total_steps=of or self.total_steps or None,
         )
 
     def interval(self, duration: int | str) -> int:
@@ -236,6 +242,7 @@ class Runner:
             "hooks": self.hooks.state_dict(),
             "random": random_state(),
             "metrics": self.metrics,
+            "evaluated_at": self.evaluated_at,
             "config": self.config.data,
             "name": self.config.name,
             "sources": self.sources,
@@ -246,7 +253,7 @@ class Runner:
         if state["classes"] != self.classes:
             raise UserError(f"the checkpoint's classes are {state['classes']}, the data's are {self.classes}")
         self.step = state["step"]
-        self.metrics = state["metrics"]
+        self.metrics, self.evaluated_at = state["metrics"], state["evaluated_at"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.update.scaler.load_state_dict(state["scaler"])

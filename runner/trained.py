@@ -43,7 +43,7 @@ class Trained:
         self.step: int = state["step"]
         self.classes: list[str] = state["classes"]
         self.sources: dict[str, str] = state["sources"]
-        self.recorded: dict[str, float] = state["metrics"]
+        self.recorded: dict[str, float] = state["metrics"] if state["evaluated_at"] == self.step else {}
 
         chosen = {name: each for name, each in self.experiment.evaluation.items() if not sets or name in sets}
         self.loaders = build_evaluation_loaders(chosen, self.experiment.seed, self.sources.get)

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     require_valid(config)  # before the imports below, which take seconds
 
     from knoll.runner import Runner
-    from knoll.runner.resume import find_checkpoint, run_folder
+    from knoll.runner.resume import find_checkpoint, folder_of
 
     folder, checkpoint = options.work_dir, None
     if options.resume:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if checkpoint is None:
             print("nothing to resume: no checkpoint of this config yet; starting a new run")
         else:
-            folder = folder or run_folder(checkpoint)
+            folder = folder or folder_of(checkpoint)
     runner = Runner(config, folder, resume=checkpoint, changed=options.changed)
     runner.train()
     print(f"checkpoint: {runner.work_dir / 'checkpoints' / 'last.pt'}")

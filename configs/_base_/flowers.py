@@ -22,7 +22,7 @@ config = dict(
     train=dict(
         dataset=dict(type="FirstAvailable", datasets=available, split="train"),
         transforms=[
-            dict(type="RandomResizedCrop", size="$crop", scale=[0.5, 1.0]),
+            dict(type="RandomResizedCrop", size="$crop", scale=[0.6, 1.0]),
             dict(type="RandomHorizontalFlip"),
             *as_tensor,
         ],

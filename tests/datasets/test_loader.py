@@ -118,7 +118,7 @@ def test_images_of_different_shapes_are_explained():
         def __getitem__(self, index):
             return torch.zeros(3, index + 1, 4), 0
 
-    with pytest.raises(UserError, match="different shapes.*add a Resize or crop"):
+    with pytest.raises(UserError, match=r"different shapes.*add a Resize or crop"):
         next(loader(dataset=Growing()).batches(0, 1))
 
 

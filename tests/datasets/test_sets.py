@@ -89,7 +89,7 @@ def test_array_file_says_what_is_wrong(contents, message):
 def test_a_text_file_named_npz():
     with open("bad.npz", "w") as file:
         file.write("<html>")
-    with pytest.raises(UserError, match="cannot be read as an .npz file"):
+    with pytest.raises(UserError, match=r"cannot be read as an \.npz file"):
         ArrayFile("bad.npz")
 
 

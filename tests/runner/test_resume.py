@@ -126,3 +126,17 @@ def test_resume_finds_the_newest_run_of_the_config(tool):
     again = tool("train", "tiny.yaml", "duration=4", "--resume")
     assert "step 4 of 4" in again.stdout
     assert again.returncode == 0
+
+
+def test_a_run_is_not_written_over_another(tiny, working_directory):
+    Runner(tiny, "run").train()
+    with pytest.raises(UserError, match="run holds a run already: add --resume"):
+        Runner(tiny, "run")
+
+
+def test_continuing_from_an_earlier_checkpoint_sets_the_later_ones_aside(tiny, working_directory):
+    Runner(tiny, "run").train()  # every 2, the newest 2: steps 10 and 12
+    Runner(tiny, "run", resume="run/checkpoints/step_00000010.pt").train()
+    names = sorted(file.name for file in (working_directory / "run/checkpoints").iterdir())
+    assert names == ["best.pt", "last.pt", "step_00000010.pt", "step_00000012.pt", "step_00000012.pt.superseded"]
+    assert (working_directory / "run/environment-step_00000010.json").is_file()

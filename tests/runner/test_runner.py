@@ -202,3 +202,19 @@ def test_a_file_in_place_of_the_run_folder_is_refused(tiny, working_directory):
     (working_directory / "run").write_text("")
     with pytest.raises(UserError, match="is a file"):
         Runner(tiny, "run/inside")
+
+
+def test_images_that_the_model_cannot_take_are_said_before_the_run(tiny):
+    tiny["model"]["backbone"] = dict(type="ResNet", depth=18)
+    with pytest.raises(UserError, match=r"fails on one image of the shape \(1, 1, 28, 28\).*channels"):
+        Runner(tiny, "run")
+
+
+def test_a_duration_of_nothing_is_refused(tiny):
+    with pytest.raises(UserError, match="less than one step"):
+        Runner(tiny | dict(duration="0ep"), "run")
+
+
+def test_a_share_of_itself_is_no_duration(tiny):
+    with pytest.raises(UserError, match="cannot be a share of itself"):
+        Runner(tiny | dict(duration="50%"), "run")

@@ -16,11 +16,12 @@ import torch
 
 from ..registry import Config, UserError
 from ..registry.discover import PACKAGE_ROOT
+from .checkpoint import newest
 
 RUNS = Path("runs")
 
 
-def new_work_dir(name: str) -> Path:
+def new_folder(name: str) -> Path:
     """A folder that does not exist yet: `runs/<config name>/<time>`."""
     base = RUNS / name / time.strftime("%Y%m%d-%H%M%S")
     number, folder = 1, base
@@ -30,22 +31,28 @@ def new_work_dir(name: str) -> Path:
     return folder
 
 
-def require_writable(folder: Path) -> None:
+def require_usable(folder: Path, resuming: bool) -> None:
     """Refuse a folder that the run could not be kept in, without making it yet.
 
     Raises:
-        UserError: there is a file of that name, or no permission to write.
+        UserError: there is a file of that name, no permission to write, or another run in it.
     """
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir():
         raise UserError(f"the run's folder {folder} cannot be made: {there} is a file")
     if not os.access(there, os.W_OK):
         raise UserError(f"the run's folder {folder} cannot be made: no permission to write in {there}")
+    if newest(folder) and not resuming:
+        raise UserError(f"{folder} holds a run already: add --resume to continue it, or choose another --work-dir")
 
 
-def describe(folder: Path, config: Config) -> None:
-    """Write down what ran: `config.yaml`, which alone runs the experiment again, and `environment.json`."""
-    (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+def describe(folder: Path, config: Config, step: int) -> None:
+    """Write down what ran: `config.yaml`, which alone runs the experiment again, and `environment.json`.
+
+    A run that continues at a step writes files of its own, named by that step.
+    """
+    since = f"-step_{step:08d}" if step else ""
+    (folder / f"config{since}.yaml").write_text(config.to_yaml(), encoding="utf-8")
     environment = {
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -54,24 +61,24 @@ def describe(folder: Path, config: Config) -> None:
         "devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "cpu_threads": torch.get_num_threads(),
         "packages": {each.metadata["Name"]: each.version for each in distributions()},
-        "git": {str(place): state for place in _repositories() if (state := _git_state(place, folder))},
+        "git": {str(place): state for place in _repositories() if (state := _git_state(place, folder, since))},
     }
     text = json.dumps(environment, indent=1, sort_keys=True)
-    (folder / "environment.json").write_text(text, encoding="utf-8")
+    (folder / f"environment{since}.json").write_text(text, encoding="utf-8")
 
 
 def _repositories() -> list[Path]:
     return list(dict.fromkeys([PACKAGE_ROOT, Path.cwd().resolve()]))
 
 
-def _git_state(place: Path, folder: Path) -> dict | None:
+def _git_state(place: Path, folder: Path, since: str) -> dict | None:
     """Commit and uncommitted changes of a checkout; the difference itself goes into a file beside."""
     commit = _git(place, "rev-parse", "HEAD")
     if commit is None:
         return None
     difference = _git(place, "diff", "HEAD") or ""
     if difference:
-        (folder / f"{place.name or 'code'}.diff").write_text(difference, encoding="utf-8")
+        (folder / f"{place.name or 'code'}{since}.diff").write_text(difference, encoding="utf-8")
     untracked = (_git(place, "ls-files", "--others", "--exclude-standard") or "").split("\n")
     return {"commit": commit.strip(), "changed": bool(difference), "untracked": [name for name in untracked if name]}
 
