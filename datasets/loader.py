@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterator, Sized
 from typing import Any, NamedTuple
 
 import torch
@@ -70,11 +72,19 @@ def _start_worker(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+@atexit.register
+def _end_workers() -> None:
+    # At exit multiprocessing sends its children a SIGTERM and waits for them: for ever, as ours do not listen to it.
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
+
+
 def _same(batch: Any) -> Any:
     return batch
 
 
-def _batches(keys: Any, samples: _Samples, num_workers: int, pin_memory: bool, keep_workers: bool) -> DataLoader:
+def _batches(keys: Any, samples: _Samples, num_workers: int, pin_memory: bool) -> DataLoader:
     return DataLoader(
         samples,
         batch_sampler=keys,
@@ -82,7 +92,6 @@ def _batches(keys: Any, samples: _Samples, num_workers: int, pin_memory: bool, k
         collate_fn=_same,
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
-        persistent_workers=keep_workers and num_workers > 0,
         generator=torch.Generator(),  # else every `iter` draws from the global one
     )
 
@@ -117,7 +126,7 @@ class TrainLoader:
         self.pin_memory = pin_memory
         self.batches_per_epoch = len(sampler) // batch_size if drop_last else -(-len(sampler) // batch_size)
 
-    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+    def batches(self, start: int, stop: int) -> Generator[Batch, None, None]:
         """The batches numbered `start` to `stop` - 1.
 
         One iterator for the whole run: workers go on reading over the end of an epoch.
@@ -126,7 +135,7 @@ class TrainLoader:
             UserError: a sample cannot be read.
         """
         keys = self._keys(start, stop)
-        for batch in _batches(keys, self.samples, self.num_workers, self.pin_memory, keep_workers=False):
+        for batch in _batches(keys, self.samples, self.num_workers, self.pin_memory):
             yield _raise_if_error(batch)
 
     def _keys(self, start: int, stop: int) -> Iterator[list[tuple[int, int]]]:
@@ -156,7 +165,7 @@ class EvaluationLoader:
         self.dataset = dataset
         self.samples = _Samples(dataset, transform, derive_seed(seed, "evaluation"))
         keys = _in_order(dataset, batch_size)
-        self._loader = _batches(keys, self.samples, num_workers, pin_memory, keep_workers=True)
+        self._loader = _batches(keys, self.samples, num_workers, pin_memory)
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._loader:

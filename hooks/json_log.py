@@ -7,57 +7,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ..registry import HOOKS, Duration
-from .hook import Hook
-from .window import Window
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..runner import Runner
 
 
 @HOOKS.register_module()
-class JSONLog(Hook):
+class JSONLog(Recorder):
     """Appends to `log.jsonl`: one object a line, for training every so often and for every evaluation.
 
-        {"step": 120, "epoch": 2.0, "set": "train", "loss": 1.2, "learning_rate": 0.05, "images_per_second": 110.0}
+        {"step": 120, "epoch": 2.0, "set": "train", "loss": 1.2, "top1": 0.5, "learning_rate": 0.05, ...}
         {"step": 120, "epoch": 2.0, "set": "val", "loss": 1.1, "top1": 0.61, "data": "drawn flowers"}
 
     Args:
-        every: how often training is recorded.
+        every: how often training is recorded; evaluations are always.
     """
 
-    only_records = True
-
     def __init__(self, every: Duration = 20) -> None:
-        self.every = every
+        super().__init__(every)
         self.file: TextIO | None = None
 
     def before_run(self, runner: Runner) -> None:
-        self.steps = runner.interval(self.every)
+        super().before_run(runner)
         path = runner.work_dir / "log.jsonl"
         if path.exists():
-            _drop_after(path, runner)
+            _drop_after(path, runner.step)
         self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed in after_run)
-        self.window = Window()
-        self.evaluated: dict[str, float] = {}
 
-    def after_eval(self, runner: Runner, metrics: dict[str, float]) -> None:
-        self.evaluated = metrics
-
-    def end_iter(self, runner: Runner) -> None:
-        self.window.add(runner)
-        if runner.is_due(self.steps):
-            self._write(runner, "train", self.window.read() | {"learning_rate": runner.learning_rate})
-        if self.evaluated:
-            for name in runner.evaluation_loaders:
-                own = {key.partition("/")[2]: v for key, v in self.evaluated.items() if key.startswith(f"{name}/")}
-                self._write(runner, name, own)
-            self.evaluated = {}
-
-    def _write(self, runner: Runner, name: str, values: dict[str, float]) -> None:
-        epoch = round(runner.step / runner.steps_per_epoch, 4)
-        record = {"step": runner.step, "epoch": epoch, "set": name, **values, "data": runner.sources[name]}
+    def record(self, runner: Runner, name: str, values: dict[str, float]) -> None:
         if self.file is not None:
-            self.file.write(json.dumps(record) + "\n")
+            epoch = round(runner.step / runner.steps_per_epoch, 4)
+            line = {"step": runner.step, "epoch": epoch, "set": name, **values, "data": runner.sources[name]}
+            self.file.write(json.dumps(line) + "\n")
             self.file.flush()
 
     def after_run(self, runner: Runner) -> None:
@@ -65,12 +47,12 @@ class JSONLog(Hook):
             self.file.close()
 
 
-def _drop_after(path: Path, runner: Runner) -> None:
+def _drop_after(path: Path, step: int) -> None:
     """Remove what a killed run recorded after the checkpoint that is being continued: it will be recorded again."""
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["step"] <= runner.step:
+            if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
         except (json.JSONDecodeError, KeyError):  # cut off in the middle by the kill
             continue

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch.optim import Optimizer, lr_scheduler
 
-from ..registry import SCHEDULERS
+from ..registry import SCHEDULERS, ModuleClasses
 from ..registry.duration import is_duration
-
-
-class _Timm:
-    """timm.scheduler, imported when one of its names is asked for."""
-
-    def get(self, name: str) -> Callable | None:
-        return _timm_classes().get(name)
-
-    def names(self) -> Iterable[str]:
-        return _timm_classes()
-
-
-def _timm_classes() -> dict[str, Callable]:
-    import timm.scheduler
-
-    return {name: thing for name, thing in vars(timm.scheduler).items() if name.endswith("LRScheduler")}
 
 
 def build_scheduler(config: Mapping, optimizer: Optimizer, to_units: Callable[[int | str], int]) -> Any:
@@ -62,4 +46,4 @@ for _name, _schedule in vars(lr_scheduler).items():
     if inspect.isclass(_schedule) and issubclass(_schedule, _Base) and _schedule is not _Base and _name[0] != "_":
         _holds_others = "schedulers" in inspect.signature(_schedule).parameters
         SCHEDULERS.register_module(_name, module=_building_its_children(_schedule) if _holds_others else _schedule)
-SCHEDULERS.add_source("timm", _Timm())
+SCHEDULERS.add_source("timm", ModuleClasses("timm.scheduler", "*LRScheduler"))

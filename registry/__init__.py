@@ -20,6 +20,7 @@ from .registries import (
     TRANSFORMS,
 )
 from .registry import Registry, Source, build_from_cfg
+from .sources import ModuleClasses
 
 __all__ = [
     "BACKBONES",
@@ -40,6 +41,7 @@ __all__ = [
     "EvaluationData",
     "Experiment",
     "MetricName",
+    "ModuleClasses",
     "Problem",
     "Registry",
     "Source",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..datasets.loader import Batch
+from ..hooks.recorder import by_set
 from .forward import Forward
 from .metrics import MetricSet
 
@@ -64,8 +65,7 @@ def _evaluate_set(
 def in_words(metrics: Mapping[str, float], sources: Mapping[str, str]) -> list[str]:
     """One line for each set: `val: loss 0.3214  top1 0.9340  (drawn flowers)`. No figure stands without its data."""
     lines = []
-    for name in dict.fromkeys(key.partition("/")[0] for key in metrics):
-        own = {key.partition("/")[2]: value for key, value in metrics.items() if key.startswith(f"{name}/")}
+    for name, own in by_set(metrics).items():
         figures = "  ".join(f"{metric} {value:.4f}" for metric, value in own.items())
         lines.append(f"{name}: {figures}  ({sources[name]})")
     return lines

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from torch import Tensor
 
-from ..registry import METRICS, ConfigError
+from ..registry import METRICS, ConfigError, ModuleClasses
 from ..registry.fit import AtLeast
 
 
@@ -26,23 +25,7 @@ def Accuracy(num_classes: int, top_k: Annotated[int, AtLeast(1)] = 1) -> Any:
     return MulticlassAccuracy(num_classes, top_k=top_k, average="micro")
 
 
-class _Torchmetrics:
-    """torchmetrics.classification, imported when one of its names is asked for."""
-
-    def get(self, name: str) -> Callable | None:
-        return _classes().get(name)
-
-    def names(self) -> Iterable[str]:
-        return _classes()
-
-
-def _classes() -> dict[str, Callable]:
-    import torchmetrics.classification
-
-    return {name: thing for name, thing in vars(torchmetrics.classification).items() if inspect.isclass(thing)}
-
-
-METRICS.add_source("torchmetrics", _Torchmetrics())
+METRICS.add_source("torchmetrics", ModuleClasses("torchmetrics.classification"))
 
 
 class MetricSet:

@@ -165,6 +165,7 @@ class Runner:
                     self.hooks.call("end_iter", self)
                 self.hooks.call("after_epoch", self)
         finally:
+            batches.close()  # ends the workers
             self.hooks.call("after_run", self)
             run_folder.stop_logging_to(log)
         return self.metrics

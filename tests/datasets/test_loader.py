@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -136,3 +138,17 @@ def test_transforms_that_do_not_end_in_a_float_tensor_are_explained(image, said)
 
 def test_sequential_keeps_the_order():
     assert Sequential(Draws(4), seed=0).order(7) == [0, 1, 2, 3]
+
+
+def test_a_process_that_fails_with_workers_running_ends_at_once():
+    """Workers do not listen to SIGTERM, with which multiprocessing ends its children at exit."""
+    code = (
+        "from knoll.datasets.loader import TrainLoader\nfrom knoll.datasets.samplers import Shuffled\n"
+        "import torch\nfrom torch.utils.data import TensorDataset\n"
+        "data = TensorDataset(torch.rand(100, 3), torch.zeros(100))\n"
+        "options = dict(batch_size=2, drop_last=True, num_workers=2, seed=0)\n"
+        "loader = TrainLoader(data, lambda x: x, Shuffled(data, 0), **options)\n"
+        "batches = loader.batches(0, 1000)\nnext(batches)\nraise SystemExit(7)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
+    assert done.returncode == 7, done.stderr

@@ -16,7 +16,8 @@ SMALL = ["train.dataset.datasets.2.images=64", "evaluation.val.dataset.datasets.
 
 
 def blocks(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [content for name, content in fenced if name == language]
 
 
 def run(command: str, *more: str) -> subprocess.CompletedProcess[str]:
