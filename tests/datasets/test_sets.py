@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import logging
 import struct
 
 import numpy as np
@@ -14,6 +13,7 @@ from knoll.datasets.array_file import ArrayFile
 from knoll.datasets.combine import source_of
 from knoll.datasets.image_folder import ImageFolder
 from knoll.registry import DATASETS, TRANSFORMS, ConfigError, UnavailableError, UserError
+from knoll.runner.run_folder import start_logging
 
 
 @pytest.fixture
@@ -172,12 +172,11 @@ def candidates(arrays):
     ]
 
 
-def test_the_first_available_is_taken_and_said(candidates, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("knoll"), "propagate", True)
-    caplog.set_level(logging.INFO, "knoll")
+def test_the_first_available_is_taken_and_said(candidates, capsys):
+    start_logging()
     taken = DATASETS.build(dict(type="FirstAvailable", datasets=candidates, split="val"))
     assert (taken.source, len(taken)) == ("squares", 18)
-    assert caplog.messages == ["val data: squares (not available: ArrayFile: there is no file gone.npz)"]
+    assert capsys.readouterr().out == "val data: squares (not available: ArrayFile: there is no file gone.npz)\n"
 
 
 def test_only_the_source_that_is_insisted_on_is_taken(candidates):
