@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
@@ -33,6 +34,13 @@ class LabelledImages(Dataset):
         return str(index)
 
 
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of any mode as 8-bit RGB."""
+    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow's own conversion would cut off at 255: all white
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
+
+
 class ImageFiles(LabelledImages):
     """Images in files, opened when asked for, as RGB.
 
@@ -57,7 +65,7 @@ class ImageFiles(LabelledImages):
         """
         try:
             with Image.open(self.files[index]) as image:
-                return image.convert("RGB"), self.labels[index]
+                return to_rgb(image), self.labels[index]
         except (OSError, SyntaxError, ValueError) as error:
             raise UserError(f"{self.files[index]} cannot be read as an image: {error}. Mend or remove it.") from error
 

@@ -12,6 +12,7 @@ import torch
 
 from ..registry import DATASETS, ConfigError, UnavailableError
 from .base import LabelledImages
+from .loader import name_of
 from .randomness import derive_seed
 
 logger = logging.getLogger("knoll")
@@ -33,13 +34,14 @@ class ConcatDataset(LabelledImages):
         if not self.parts:
             raise ConfigError("ConcatDataset: `datasets` is empty")
         for number, part in enumerate(self.parts):
-            if part.classes != self.parts[0].classes:
+            if tell(part, "classes") != tell(self.parts[0], "classes"):
                 raise ConfigError(
                     f"ConcatDataset: part 0 has the classes {self.parts[0].classes}, part {number} has {part.classes}"
                 )
         self.classes = self.parts[0].classes
-        self.labels = [label for part in self.parts for label in part.labels]
-        self.source = " and ".join(dict.fromkeys(part.source for part in self.parts))
+        self.labels = [label for part in self.parts for label in tell(part, "labels")]
+        sources = (name_source(part, config) for part, config in zip(self.parts, datasets, strict=True))
+        self.source = " and ".join(dict.fromkeys(sources))
         self._ends = list(accumulate(len(part) for part in self.parts))
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
@@ -48,7 +50,7 @@ class ConcatDataset(LabelledImages):
 
     def name(self, index: int) -> str:
         part, inner = self._find(index)
-        return part.name(inner)
+        return name_of(part, inner)
 
     def _find(self, index: int) -> tuple[LabelledImages, int]:
         number = bisect.bisect_right(self._ends, index)
@@ -73,19 +75,26 @@ class Subset(LabelledImages):
         self.whole = DATASETS.build(dataset)
         if (indices is None) == (size is None):
             raise ConfigError("Subset: give either `indices` or `size`")
-        self.indices = _stratified(self.whole.labels, size, seed) if size is not None else indices or []
+        self.indices = _stratified(tell(self.whole, "labels"), size, seed) if size is not None else indices or []
         outside = [index for index in self.indices if not 0 <= index < len(self.whole)]
         if outside:
             raise ConfigError(f"Subset: index {outside[0]} is outside a data set of {len(self.whole)} samples")
-        self.classes = self.whole.classes
-        self.labels = [self.whole.labels[index] for index in self.indices]
-        self.source = self.whole.source
+        self.classes = tell(self.whole, "classes")
+        self.labels = [tell(self.whole, "labels")[index] for index in self.indices]
+        self.source = name_source(self.whole, dataset)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         return self.whole[self.indices[index]]
 
     def name(self, index: int) -> str:
-        return self.whole.name(self.indices[index])
+        return name_of(self.whole, self.indices[index])
+
+
+def tell(dataset: Any, attribute: str) -> Any:
+    """An attribute that a data set must have to be combined with others."""
+    if not hasattr(dataset, attribute):
+        raise ConfigError(f"{type(dataset).__name__} has no attribute `{attribute}`, which is needed to combine it")
+    return getattr(dataset, attribute)
 
 
 def _stratified(labels: Sequence[int], size: int, seed: int) -> list[int]:
@@ -116,22 +125,29 @@ def FirstAvailable(datasets: list[dict], split: str | None = None, insist: str |
     """
     reasons = []
     for candidate in datasets:
-        if insist is not None and source_of(candidate) != insist:
+        known = declared_source(candidate)
+        if insist is not None and known not in (None, insist):
             continue
         try:
             dataset = DATASETS.build(candidate if split is None else {**candidate, "split": split})
         except UnavailableError as error:
             reasons.append(f"{candidate['type']}: {error}")
             continue
+        if insist is not None and name_source(dataset, candidate) != insist:
+            continue
         why = f" (not available: {'; '.join(reasons)})" if reasons else ""
-        logger.info("%s data: %s%s", split or "", dataset.source, why)
+        logger.info("%s data: %s%s", split or "", name_source(dataset, candidate), why)
         return dataset
     if insist is not None:
         reasons.append(f"only {insist} will do, for the run uses them elsewhere; change the config to use others")
     raise UnavailableError("no data set is available: " + "; ".join(reasons))
 
 
-def source_of(config: dict) -> str:
-    """The source that a data set built from this config will have, without building it."""
-    kind = DATASETS.require(config["type"])
-    return config.get("source") or getattr(kind, "source", "") or config["type"]
+def declared_source(config: dict) -> str | None:
+    """The source of a data set as far as its config or its class says, without building it."""
+    return config.get("source") or getattr(DATASETS.require(config["type"]), "source", None) or None
+
+
+def name_source(dataset: Any, config: dict) -> str:
+    """Where a data set's images come from, in words."""
+    return getattr(dataset, "source", None) or declared_source(config) or config["type"]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from ..registry import UserError
-from .randomness import derive_seed, seed_everything, untouched_random_state
+from .randomness import derive_seed, seed_sample, untouched_random_state
 from .samplers import Sampler
 
 
@@ -46,12 +46,15 @@ class _Samples(Dataset):
     def _fetch(self, keys: list[tuple[int, int]]) -> Batch | UserError:
         samples = []
         for epoch, index in keys:
-            seed_everything(derive_seed(self.seed, epoch, index))
+            seed_sample(derive_seed(self.seed, epoch, index))
             try:
                 image, label = self.dataset[index]
-                image = self.transform(image)
             except UserError as error:
                 return error  # raised again where it can be shown without a worker's traceback around it
+            try:
+                image = self.transform(image)
+            except (ValueError, TypeError, RuntimeError) as error:
+                return UserError(f"the transforms fail on sample {name_of(self.dataset, index)}: {error}")
             if not isinstance(image, Tensor) or not image.is_floating_point():
                 kind = f"a {image.dtype} tensor" if isinstance(image, Tensor) else f"a {type(image).__name__}"
                 return UserError(
@@ -64,6 +67,11 @@ class _Samples(Dataset):
         except RuntimeError:
             shapes = sorted({tuple(image.shape) for image, _, _ in samples})
             return UserError(f"images of one batch have different shapes, such as {shapes[:3]}: add a Resize or crop")
+
+
+def name_of(dataset: Any, index: int) -> str:
+    """What a data set calls a sample; its number if it has no names."""
+    return dataset.name(index) if hasattr(dataset, "name") else str(index)
 
 
 def _start_worker(worker: int) -> None:
@@ -170,9 +178,6 @@ class EvaluationLoader:
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._loader:
             yield _raise_if_error(batch)
-
-    def __len__(self) -> int:
-        return len(self._loader)
 
 
 def _in_order(dataset: Sized, batch_size: int) -> list[list[tuple[int, int]]]:

@@ -24,8 +24,15 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(digest, "little")
 
 
-def seed_everything(seed: int) -> None:
-    """Seed every generator that code in this process may draw from."""
+def seed_run(seed: int) -> None:
+    """Seed every generator of this process, accelerators' too."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+def seed_sample(seed: int) -> None:
+    """Seed every generator that code which reads a sample may draw from: on the CPU."""
     # Not torch.manual_seed: that takes a hundred times as long, for it visits every device.
     torch.default_generator.manual_seed(seed)
     random.seed(seed)

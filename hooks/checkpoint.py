@@ -44,16 +44,21 @@ class Checkpoint(Hook):
         smaller = mode == "min" or (mode == "auto" and best is not None and best.endswith("loss"))
         self.sign = -1.0 if smaller else 1.0
         self.best_value: float | None = None
+        self.best_step = 0
         self.is_best = False
 
     def setup(self, runner: Runner) -> None:
         self.steps = runner.interval(self.every)
 
+    def before_run(self, runner: Runner) -> None:
+        if runner.step and runner.step == self.best_step:
+            runner.save(keep=self.keep, best=True)  # the run may have been killed before best.pt was named
+
     def after_eval(self, runner: Runner, metrics: dict[str, float]) -> None:
         if self.best is None or math.isnan(metrics[self.best]):
             return
         if self.best_value is None or self.sign * metrics[self.best] > self.sign * self.best_value:
-            self.best_value = metrics[self.best]
+            self.best_value, self.best_step = metrics[self.best], runner.step
             self.is_best = True
 
     def end_iter(self, runner: Runner) -> None:
@@ -67,8 +72,8 @@ class Checkpoint(Hook):
             logger.info("best %s: %.4f (%s)", self.best, self.best_value, source)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_value": self.best_value}
+        return {"best": self.best, "best_value": self.best_value, "best_step": self.best_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["best"] == self.best:  # the best by another metric says nothing about this one
-            self.best_value = state["best_value"]
+            self.best_value, self.best_step = state["best_value"], state["best_step"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ POINTS = (
     "before_epoch",
     "before_iter",
     "before_update",
+    "after_update",
     "after_iter",
     "after_eval",
     "end_iter",
@@ -30,7 +32,8 @@ class Hook:
         before_epoch    also when a run resumes in the middle of an epoch
         before_iter     runner.batches holds the batches of this step: device placement, mixup
         before_update   gradients are whole, unscaled, unclipped
-        after_iter      the weights are updated: act (evaluate, step the schedule)
+        after_update    the weights are new: whatever follows them, such as an average of them
+        after_iter      act (evaluate, step the schedule)
         after_eval      after every evaluation, with its metrics
         end_iter        record (checkpoint, TensorBoard, progress)
         after_epoch
@@ -49,6 +52,7 @@ class Hook:
     def before_epoch(self, runner: Runner) -> None: ...
     def before_iter(self, runner: Runner) -> None: ...
     def before_update(self, runner: Runner) -> None: ...
+    def after_update(self, runner: Runner) -> None: ...
     def after_iter(self, runner: Runner) -> None: ...
     def after_eval(self, runner: Runner, metrics: dict[str, float]) -> None: ...
     def end_iter(self, runner: Runner) -> None: ...
@@ -75,6 +79,12 @@ class Hooks:
         """Call one point of every hook that has it, in the config's order."""
         for method in self._methods[point]:
             method(*arguments)
+
+    def close(self, runner: Runner) -> None:
+        """Call `after_run` of every hook, also if one of them, or what came before, has failed."""
+        with ExitStack() as stack:
+            for method in reversed(self._methods["after_run"]):
+                stack.callback(method, runner)
 
     def state_dict(self) -> dict[str, dict]:
         return {name: state for name, hook in self.by_name.items() if (state := hook.state_dict())}

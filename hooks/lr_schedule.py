@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau, SequentialLR
 
 from ..optim.schedules import build_scheduler
 from ..registry import HOOKS, ConfigError, Duration, MetricName
+from ..registry.fit import AtLeast
 from .hook import Hook
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class LRSchedule(Hook):
         scheduler: dict,
         by: Literal["step", "epoch"] = "step",
         warmup: Duration = 0,
-        warmup_start: float = 0.01,
+        warmup_start: Annotated[float, AtLeast(1e-9)] = 0.01,
         monitor: MetricName | None = None,
     ) -> None:
         self.config = scheduler
@@ -62,6 +63,10 @@ class LRSchedule(Hook):
         if self.on_plateau and self.monitor is None:
             raise ConfigError("LRSchedule: ReduceLROnPlateau needs `monitor`, the metric to watch, such as 'val/loss'")
         self.scheduler: Any = main
+        if warmup_steps and self.config["type"] in ("SequentialLR", "ChainedScheduler"):
+            raise ConfigError(
+                f"LRSchedule: `warmup` cannot be laid before a {self.config['type']}: add a LinearLR to it"
+            )
         if warmup_steps:
             length = max(1, round(warmup_steps / unit))
             rise = LinearLR(runner.optimizer, start_factor=self.warmup_start, total_iters=length)

@@ -35,7 +35,7 @@ class TensorBoard(Recorder):
         for name in ["train", *runner.evaluation_loaders]:
             folder = runner.work_dir / "tensorboard" / name
             # What a killed run recorded after its last checkpoint is recorded again: hide the first version.
-            self.writers[name] = SummaryWriter(str(folder), purge_step=runner.step + 1 if runner.step else None)
+            self.writers[name] = SummaryWriter(str(folder), purge_step=runner.step + 1)
         text = f"```yaml\n{runner.config.to_yaml()}```\n\nData: {runner.sources_in_words()}"
         self.writers["train"].add_text("config", text, runner.step)
 

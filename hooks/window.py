@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ..runner.metrics import MetricSet
 
 
+MOST_OUTPUTS = 100  # batches whose logits are kept before they are counted
+
+
 class Window:
     """Gathers losses, and logits if metrics are wanted, by reference: nothing is computed until `read`."""
 
@@ -29,16 +32,24 @@ class Window:
         if self.metrics is not None:
             labels = [batch.labels for batch in runner.batches]
             self.outputs += zip(runner.logits, labels, strict=True)
+            if len(self.outputs) >= MOST_OUTPUTS:
+                self._fold()
 
     def read(self) -> dict[str, float]:
         """Mean loss, metrics and images per second since the last call."""
         values = {"loss": float(torch.stack(self.losses).mean())} if self.losses else {}
-        if self.metrics is not None and self.outputs:
-            self.metrics.reset()
-            logits, labels = zip(*self.outputs, strict=True)
-            self.metrics.update(torch.cat(logits), torch.cat(labels))
+        if self.metrics is not None and self.losses:
+            self._fold()
             values |= self.metrics.compute()
+            self.metrics.reset()
         now = time.perf_counter()
         values["images_per_second"] = self.images / (now - self.start)
-        self.losses, self.outputs, self.images, self.start = [], [], 0, now
+        self.losses, self.images, self.start = [], 0, now
         return values
+
+    def _fold(self) -> None:
+        """Add the gathered outputs to the metrics, and let go of them."""
+        if self.metrics is not None and self.outputs:
+            logits, labels = zip(*self.outputs, strict=True)
+            self.metrics.update(torch.cat(logits), torch.cat(labels))
+            self.outputs = []

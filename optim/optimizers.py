@@ -18,7 +18,10 @@ class _Timm:
 
         # Without the defaults that timm binds (Nesterov momentum, for one): the class is then what its paper says,
         # and its signature is whole.
-        return get_optimizer_class(name, bind_defaults=False) if name in self.names() else None
+        try:
+            return get_optimizer_class(name, bind_defaults=False) if name in self.names() else None
+        except AssertionError:  # needs a library that is not installed (bnb..., apex...)
+            return None
 
     def names(self) -> Iterable[str]:
         from timm.optim import list_optimizers  # pyright: ignore[reportPrivateImportUsage]

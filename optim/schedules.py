@@ -10,7 +10,7 @@ from typing import Any
 from torch.optim import Optimizer, lr_scheduler
 
 from ..registry import SCHEDULERS, ModuleClasses
-from ..registry.duration import is_duration
+from ..registry.duration import map_durations
 
 
 def build_scheduler(config: Mapping, optimizer: Optimizer, to_units: Callable[[int | str], int]) -> Any:
@@ -22,12 +22,11 @@ def build_scheduler(config: Mapping, optimizer: Optimizer, to_units: Callable[[i
     return SCHEDULERS.build(_in_units(config, to_units), default_args=dict(optimizer=optimizer))
 
 
-def _in_units(value: Any, to_units: Callable[[int | str], int]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _in_units(item, to_units) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_in_units(item, to_units) for item in value]
-    return to_units(value) if is_duration(value) else value
+def _in_units(config: Mapping, to_units: Callable[[int | str], int]) -> dict:
+    converted = map_durations(SCHEDULERS.require(config["type"]), config, to_units)
+    if isinstance(config.get("schedulers"), list):
+        converted["schedulers"] = [_in_units(each, to_units) for each in config["schedulers"]]
+    return converted
 
 
 def _building_its_children(container: type) -> Callable:

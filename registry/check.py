@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 from .config import Config
 from .discover import import_folders, import_modules
-from .duration import is_duration
+from .duration import without_durations
 from .errors import ConfigError, UnknownNameError
 from .experiment import Experiment
 from .names import did_you_mean, nearest
@@ -55,6 +55,7 @@ def check(config: Config) -> list[Problem]:
     checker.import_code()
     checker.settings(Experiment, config.data, ())
     checker.hook_names()
+    checker.names_of_figures()
     return checker.problems
 
 
@@ -99,6 +100,8 @@ class _Checker:
                 self.slot(Registry.by_key[key], key, value, here)
             elif _names_metric(annotation) and isinstance(value, str) and value not in self.metric_names:
                 near = did_you_mean(value, self.metric_names)
+                if not self.metric_names:
+                    near = " No hook evaluates: add hooks.evaluation=dict(type='Evaluation')."
                 self.report(here, f"the config measures nothing called `{value}`.{near}")
 
     def slot(self, registry: Registry, key: str, value: Any, path: KeyPath) -> None:
@@ -111,8 +114,7 @@ class _Checker:
                 self.entry(registry, item, (*path, name), siblings=value)
         elif isinstance(value, list):
             for index, item in enumerate(value):
-                if isinstance(item, dict):
-                    self.entry(registry, item, (*path, index))
+                self.entry(registry, item, (*path, index))
 
     def entry(self, registry: Registry, value: Any, path: KeyPath, siblings: Mapping | None = None) -> None:
         """One `dict(type=..., ...)`."""
@@ -130,7 +132,7 @@ class _Checker:
             return
         arguments = {key: item for key, item in value.items() if key != "type"}
         if registry.durations:
-            arguments = {key: _as_number(item) for key, item in arguments.items()}
+            arguments = without_durations(target, arguments)
         self.settings(target, arguments, path, registry.provides, kind)
 
     def hook_names(self) -> None:
@@ -143,8 +145,18 @@ class _Checker:
             kind = hook.get("type") if isinstance(hook, dict) else None
             if isinstance(kind, str) and kind in HOOKS:
                 usual = getattr(HOOKS.require(kind), "usual_name", None) or snake_case(kind)
-                if name != usual and SequenceMatcher(None, name, usual).ratio() > 0.8:
+                numbered = re.fullmatch(rf"{usual}_?\d+", name)  # a second one, by intention
+                if name != usual and not numbered and SequenceMatcher(None, name, usual).ratio() > 0.8:
                     self.report(("hooks", name), f"a hook of the type {kind}: did you mean to call it `{usual}`?")
+
+    def names_of_figures(self) -> None:
+        """Figures are called `set/metric`: such a name must mean one thing."""
+        for key, taken, what in (("evaluation", "train", "training's own figures"), ("metrics", "loss", "the loss")):
+            for name in _dict(self.config.data.get(key)):
+                if name == taken:
+                    self.report((key, name), f"`{taken}` is what {what} go by: choose another name.")
+                elif "/" in name:
+                    self.report((key, name), "a name here has no `/`, which stands between a set and its metric.")
 
 
 def snake_case(name: str) -> str:
@@ -165,8 +177,14 @@ def _without_type(registry: Registry, value: Mapping, path: KeyPath, siblings: M
 
 
 def _metric_names(data: Mapping) -> list[str]:
-    sets, metrics = data.get("evaluation") or {}, data.get("metrics") or {}
-    return [f"{name}/{metric}" for name in sets for metric in ["loss", *metrics]]
+    """What is measured while training: nothing, if no hook evaluates."""
+    sets, metrics, hooks = (_dict(data.get(key)) for key in ("evaluation", "metrics", "hooks"))
+    evaluated = any(_dict(hook).get("type") == "Evaluation" for hook in hooks.values())
+    return [f"{name}/{metric}" for name in sets for metric in ["loss", *metrics]] if evaluated else []
+
+
+def _dict(value: Any) -> Mapping:
+    return value if isinstance(value, dict) else {}
 
 
 def _names_metric(annotation: Any) -> bool:
@@ -177,9 +195,3 @@ def _names_metric(annotation: Any) -> bool:
 def _is_dict_of_settings(annotation: Any) -> bool:
     inner = typing.get_args(annotation)
     return typing.get_origin(annotation) is dict and len(inner) == 2 and is_settings(inner[1])
-
-
-def _as_number(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_as_number(item) for item in value]
-    return 1 if is_duration(value) else value

@@ -14,7 +14,7 @@ import yaml
 from .errors import ConfigError
 from .hints import relative
 from .index import SEARCHED
-from .lines import python_lines, yaml_lines
+from .lines import UniqueKeyLoader, python_lines, yaml_lines
 from .names import did_you_mean
 from .tree import KeyPath, Node, Origin, annotate, dotted, merge, origins, plain, without_marks
 
@@ -79,12 +79,18 @@ def _read(path: Path, children: tuple[Path, ...]) -> Node:
         raise ConfigError(f"there is no config file {relative(path)}{wanted}.{near}")
     if path.parent.resolve() not in SEARCHED:
         SEARCHED.append(path.parent.resolve())
-    source = path.read_text(encoding="utf-8")
+    try:
+        source = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{relative(path)} is not a text file in UTF-8: {error.reason}") from error
     read = _read_yaml if path.suffix in (".yaml", ".yml") else _read_python
     data, bases, lines = read(source, relative(path))
     tree = annotate(data, lines, relative(path))
     below: Node | None = None
-    for base in [bases] if isinstance(bases, str) else bases:
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, (list, tuple)) or not all(isinstance(base, str) for base in bases):
+        raise ConfigError(f"{relative(path)}: _base_ is {bases!r}: name a file, or a list of files")
+    for base in bases:
         node = _read(path.parent / base, chain)
         below = node if below is None else merge(below, node)
     return tree if below is None else merge(below, tree)
@@ -108,7 +114,7 @@ def _read_python(source: str, file: str) -> tuple[dict, Any, dict[KeyPath, int]]
 
 def _read_yaml(source: str, file: str) -> tuple[dict, Any, dict[KeyPath, int]]:
     try:
-        data = yaml.safe_load(source)
+        data = yaml.load(source, Loader=UniqueKeyLoader)  # a SafeLoader: plain data only
         lines = yaml_lines(source)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -227,5 +233,6 @@ def _fill_in_vars(tree: Node) -> None:
     fill(tree, ())
     for name in sorted(set(declared) - used):
         raise ConfigError(
-            f"{declared[name].origin}: vars.{name}: nothing in the config says `${name}`.{did_you_mean(name, used)}"
+            f"{declared[name].origin}: vars.{name}: nothing in the config says `${name}`.{did_you_mean(name, used)} "
+            f"If it is not needed any more, remove it with vars.{name}=None."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import pkgutil
@@ -82,7 +83,8 @@ def import_folders(folders: Sequence[str]) -> None:
 
 
 def _import_file(file: Path) -> ModuleType:
-    name = f"knoll_plugins.{file.resolve().parent.name}.{file.stem}"
+    place = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]  # two folders may have files of one name
+    name = f"knoll_plugins_{place}_{file.stem}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
@@ -90,7 +92,11 @@ def _import_file(file: Path) -> ModuleType:
         raise ConfigError(f"plugins: {file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+import typing
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from .errors import ConfigError
-from .fit import Misfit
+from .fit import Misfit, fit
+from .signature import parameters
 
 _PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*(steps?|ep|epochs?|img|images?|%)")
 
@@ -25,9 +28,52 @@ class _IsDuration:
 Duration = Annotated[int | str, _IsDuration()]
 
 
+class _IsLength:
+    """Marks a duration that is not a share of something and not nothing: the length of a run."""
+
+    def check(self, value: Any) -> None:
+        if isinstance(value, str) and value.endswith("%"):
+            raise Misfit("'5ep' or a number of steps: the length of a run cannot be a share of itself")
+        if value == 0:
+            raise Misfit("at least 1 step")
+
+
+RunLength = Annotated[Duration, _IsLength()]
+
+
 def is_duration(value: Any) -> bool:
     """Whether a string reads as a duration."""
     return isinstance(value, str) and _PATTERN.fullmatch(value) is not None
+
+
+def map_durations(target: Callable, arguments: Mapping[str, Any], convert: Callable[[str], int]) -> dict[str, Any]:
+    """Replace "5ep" and the like by numbers, where the target's parameter is a whole number, a list of them, or
+    unknown; where it is anything else, such a string is no duration."""
+    hints = parameters(target).annotations
+
+    def one(value: Any, annotation: Any) -> Any:
+        if not is_duration(value):
+            return value
+        try:
+            fit(0.5, annotation)
+            takes_fractions = annotation is not Any
+        except Misfit:
+            takes_fractions = False
+        return value if takes_fractions else convert(value)
+
+    def items(value: list, annotation: Any) -> list:
+        inner = typing.get_args(annotation)
+        return [one(item, inner[0] if inner else Any) for item in value]
+
+    return {
+        key: items(value, hints.get(key, Any)) if isinstance(value, list) else one(value, hints.get(key, Any))
+        for key, value in arguments.items()
+    }
+
+
+def without_durations(target: Callable, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with every duration as some number, to check the rest of them."""
+    return map_durations(target, arguments, lambda duration: 1)
 
 
 def to_steps(duration: int | str, *, steps_per_epoch: int, batch_size: int, total_steps: int | None = None) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from .duration import Duration
+from .duration import RunLength
 from .fit import AtLeast
 from .signature import bind
 
@@ -71,7 +71,7 @@ class Experiment:
     loss: dict
     optimizer: dict
     train: TrainData
-    duration: Duration
+    duration: RunLength
     evaluation: dict[str, EvaluationData] = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
     hooks: dict = field(default_factory=dict)

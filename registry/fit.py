@@ -59,13 +59,21 @@ def fit(value: Any, annotation: Any) -> Any:
     if origin is tuple:
         return _fit_tuple(value, inner)
     if origin in (list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection):
-        return [fit(item, inner[0] if inner else Any) for item in _require(value, (list, tuple), "a list")]
+        items = enumerate(_require(value, (list, tuple), "a list"))
+        return [_fit_item(index, item, inner[0] if inner else Any) for index, item in items]
     if origin in (dict, collections.abc.Mapping):
         fitted = _require(value, dict, "a dict")
-        return {key: fit(item, inner[1]) for key, item in fitted.items()} if inner else fitted
+        return {key: _fit_item(key, item, inner[1]) for key, item in fitted.items()} if inner else fitted
     if isinstance(annotation, type):
         return _fit_class(value, annotation)
     return value  # Any, a type variable, something of a library's own: only the code that takes it knows
+
+
+def _fit_item(key: Any, value: Any, annotation: Any) -> Any:
+    try:
+        return fit(value, annotation)
+    except Misfit as misfit:
+        raise Misfit(f"{misfit} at {key!r}") from misfit
 
 
 def _fit_union(value: Any, choices: tuple) -> Any:
@@ -107,7 +115,7 @@ def _fit_class(value: Any, kind: type) -> Any:
         return _require(value, dict, "a dict")
     if kind in (list, tuple):
         return kind(_require(value, (list, tuple), "a list"))
-    if dataclasses.is_dataclass(kind) and isinstance(value, (str, int, float, list)):
+    if dataclasses.is_dataclass(kind) and not isinstance(value, (dict, kind)):
         raise Misfit("a dict")
     if _is_enum(kind) and isinstance(value, str):
         return _fit_enum(value, kind)
@@ -141,9 +149,10 @@ def _fit_torch(value: Any, kind: type) -> Any:
         if not isinstance(dtype, torch.dtype):
             raise Misfit("the name of a torch dtype, such as 'float32'")
         return dtype
-    if isinstance(value, (list, tuple)):
-        return torch.tensor(value)
-    raise Misfit("a list of numbers")
+    try:
+        return torch.tensor(_require(value, (list, tuple), "a list of numbers"))
+    except (ValueError, TypeError) as error:
+        raise Misfit("a list of numbers") from error
 
 
 def _require(value: Any, kind: Any, expected: str, but_not: type | None = None) -> Any:

@@ -30,7 +30,17 @@ def explain_unknown(name: str, registry: Registry) -> str:
     for other in {id(each): each for each in registry.by_key.values()}.values():
         if other is not registry and name in other._modules:
             return f"{message} It is a {other.name}."
-    return message + did_you_mean(name, registry.module_dict)
+    return message + did_you_mean(name, registry.module_dict) + broken_files(registry)
+
+
+def broken_files(registry: Registry) -> str:
+    """The files of the registry's folders, and the plugins, that could not be imported, each with its error."""
+    folders = [PACKAGE_ROOT.joinpath(*location.split(".")[1:]) for location in registry.locations]
+    lines = []
+    for file, trace in BROKEN.items():
+        if not file.is_relative_to(PACKAGE_ROOT) or any(file.is_relative_to(folder) for folder in folders):
+            lines.append(f"\n{relative(file)} cannot be imported: {trace.strip().splitlines()[-1]}")
+    return "".join(lines)
 
 
 def _unimported(name: str) -> list[Registration]:

@@ -78,6 +78,18 @@ def _list_items(node: ast.expr, names: dict[str, ast.expr]) -> list[ast.expr]:
     return []
 
 
+class UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that is written twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(problem=f"the key `{key.value}` stands twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def yaml_lines(source: str) -> dict[KeyPath, int]:
     """Lines of the values of a YAML document, by its parser's own marks."""
     lines: dict[KeyPath, int] = {}

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Protocol
 
 from .discover import import_entry_points
-from .errors import ConfigError, DuplicateNameError, UnknownNameError
+from .errors import ConfigError, DuplicateNameError, UnknownNameError, UserError
 from .hints import explain_unknown
 from .signature import bind, takes
 
@@ -64,11 +64,13 @@ class Registry:
         self.build_func = build_func or build_from_cfg
         self.provides = tuple(provides)
         self.durations = durations
-        self._locations = list(locations)
+        self.locations = tuple(locations)
+        self._loaded = False
         self._modules: dict[str, Callable] = {}
         self._places: dict[str, str] = {}
         self._sources: dict[str, Source] = {}
-        Registry.by_key[self.name] = Registry.by_key[self.plural] = self
+        for key in (self.name, self.plural):
+            Registry.by_key.setdefault(key, self)  # a second registry of that name does not take the keys over
 
     # --- registering ---------------------------------------------------------------------------------------------
 
@@ -179,11 +181,12 @@ class Registry:
         return f"Registry(name={self.name}, items={', '.join(sorted(self._modules))})"
 
     def _load(self) -> None:
-        # Emptied first: the modules ask this registry for names while they are being imported.
-        locations, self._locations = self._locations, []
-        for location in locations:
+        if self._loaded:
+            return
+        self._loaded = True  # first: the modules ask this registry for names while they are being imported
+        for location in self.locations:
             importlib.import_module(location)
-        if locations:
+        if self.locations:
             import_entry_points()
 
 
@@ -222,6 +225,11 @@ def build_from_cfg(cfg: Mapping, registry: Registry, default_args: Mapping | Non
         raise ConfigError(f"{registry.name} {kind} cannot be built:{listed}")
     try:
         return target(**takes(target, offered), **arguments)
+    except UserError:
+        raise
+    except (ValueError, TypeError, AssertionError) as error:
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise ConfigError(f"{registry.name} {kind} cannot be built: {reason} (--debug shows where)") from error
     except Exception as error:
         if sys.version_info >= (3, 11):
             error.add_note(f"while building {registry.name} {kind}")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from .fit import Misfit, fit
-from .names import did_you_mean
+from .names import did_you_mean, nearest
 
 
 class Parameters(NamedTuple):
@@ -30,11 +30,12 @@ def parameters(target: Callable) -> Parameters:
     """The parameters of a class or function.
 
     Where a constructor has `**kwargs`, its base classes' constructors are read too, for that is where such arguments
-    go; only if the last of them takes `**kwargs` as well is every name accepted.
+    go; only if the last of them takes `**kwargs` as well is every name accepted. What a base class requires, the class
+    may pass itself: only its own constructor says what is missing.
     """
     annotations: dict[str, Any] = {}
     required: set[str] = set()
-    for constructor in _constructors(target):
+    for number, constructor in enumerate(_constructors(target)):
         try:
             signature = inspect.signature(constructor)
         except (TypeError, ValueError):  # written in C: nothing is known
@@ -46,7 +47,7 @@ def parameters(target: Callable) -> Parameters:
                 takes_any = True
             elif parameter.kind is not parameter.VAR_POSITIONAL and name not in annotations:
                 annotations[name] = hints.get(name, Any)
-                if parameter.default is parameter.empty:
+                if parameter.default is parameter.empty and number == 0:
                     required.add(name)
         if not takes_any:
             return Parameters(annotations, required, takes_any=False)
@@ -56,13 +57,16 @@ def parameters(target: Callable) -> Parameters:
 def _constructors(target: Callable) -> list[Callable]:
     if not inspect.isclass(target):
         return [target]
+    if isinstance(target.__dict__.get("__new__"), staticmethod):  # a factory in the form of a class: F1Score(task=...)
+        return [target.__dict__["__new__"].__func__]
     own = [cls.__dict__["__init__"] for cls in target.__mro__ if "__init__" in cls.__dict__ and cls is not object]
     return own or [lambda self: None]
 
 
 def _hints(function: Callable) -> dict[str, Any]:
+    function = inspect.unwrap(function)
     try:
-        return typing.get_type_hints(function, include_extras=True)
+        return typing.get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
     except Exception:  # an annotation that names what exists only for type checkers: then nothing is checked
         return {}
 
@@ -86,7 +90,7 @@ def bind(
                 fitted[key] = fit(value, known.annotations[key])
             except Misfit as misfit:
                 problems.append(ArgumentProblem(key, f"expected {misfit}, got {describe(value)}."))
-        elif known.takes_any:
+        elif known.takes_any and not nearest(key, known.annotations, most=1):
             fitted[key] = value
         else:
             choices = [name for name in known.annotations if name not in provided]
@@ -99,7 +103,7 @@ def bind(
 def takes(target: Callable, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the arguments that the target has a parameter for."""
     known = parameters(target)
-    return {key: value for key, value in arguments.items() if key in known.annotations or known.takes_any}
+    return {key: value for key, value in arguments.items() if key in known.annotations}
 
 
 def describe(value: Any) -> str:

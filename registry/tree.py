@@ -48,6 +48,8 @@ def annotate(value: Any, lines: dict[KeyPath, int], file: str, path: KeyPath = (
         return Node({key: annotate(item, lines, file, (*path, key)) for key, item in value.items()}, origin)
     if isinstance(value, (list, tuple)):
         return Node([annotate(item, lines, file, (*path, index)) for index, item in enumerate(value)], origin)
+    if type(value).__module__ == "numpy" and not getattr(value, "shape", ()):
+        value = value.item()  # a number, whatever computed it
     if isinstance(value, Path):
         return Node(str(value), origin)
     if value is None or isinstance(value, (str, int, float, bool)):
@@ -66,7 +68,8 @@ def merge(base: Node, child: Node) -> Node:
     """
     if not (isinstance(base.value, dict) and isinstance(child.value, dict)):
         return without_marks(child)
-    if "type" in child.value or "_delete_" in child.value:
+    delete = child.value.get("_delete_")
+    if "type" in child.value or (delete is not None and delete.value):
         return without_marks(child)
     merged = dict(base.value)
     for key, node in child.value.items():
@@ -76,6 +79,7 @@ def merge(base: Node, child: Node) -> Node:
             del merged[key]
         else:
             merged[key] = merge(merged[key], node)
+    merged.pop("_delete_", None)
     return Node(merged, child.origin)
 
 

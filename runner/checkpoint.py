@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,10 @@ import torch
 from ..registry import UserError
 
 FORMAT = 1
+KEYS = (
+    *("format", "step", "model", "loss", "optimizer", "scaler", "hooks", "random", "metrics", "evaluated_at"),
+    *("config", "name", "sources", "classes", "num_classes"),
+)
 _STEP_FILE = re.compile(r"step_(\d+)\.pt")
 
 
@@ -43,13 +45,14 @@ def load(path: str | Path) -> dict[str, Any]:
         raise UserError(f"there is no checkpoint {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except Exception as error:  # a damaged file can raise anything
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(f"{path} is not a checkpoint that can be read safely: {reason}") from error
-    if not isinstance(state, dict) or "format" not in state or "config" not in state:
-        raise UserError(f"{path} is not a checkpoint of Knoll: it holds no config and state of a run")
-    if state["format"] > FORMAT:
-        raise UserError(f"{path} was written by a newer version (format {state['format']}, this one reads {FORMAT})")
+    missing = [key for key in KEYS if key not in state] if isinstance(state, dict) else KEYS
+    if missing:
+        raise UserError(f"{path} is not a checkpoint of a run: it holds no {', '.join(missing)}")
+    if state["format"] != FORMAT:
+        raise UserError(f"{path} is of the format {state['format']!r}; this version reads {FORMAT}")
     return state
 
 

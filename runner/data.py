@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 
-from ..datasets.combine import source_of
-from ..datasets.loader import EvaluationLoader, TrainLoader, first_sample
+from ..datasets.combine import name_source
+from ..datasets.loader import EvaluationLoader, TrainLoader, name_of
 from ..datasets.transforms import build_transform
 from ..registry import DATASETS, SAMPLERS, ConfigError, EvaluationData, TrainData, UserError
-from .forward import Forward
 
 
 def build_train_loader(config: TrainData, seed: int, source: str | None = None) -> TrainLoader:
@@ -78,11 +77,6 @@ def _build_dataset(config: dict, source: str | None) -> Any:
     return dataset
 
 
-def name_source(dataset: Any, config: dict) -> str:
-    """Where a data set's images come from, in words."""
-    return getattr(dataset, "source", "") or source_of(config)
-
-
 def _check_labels(where: str, dataset: Any) -> None:
     """All labels at once: one out of range would, on a GPU, end the run at its batch with an unreadable error."""
     labels, classes = getattr(dataset, "labels", None), getattr(dataset, "classes", None)
@@ -92,10 +86,9 @@ def _check_labels(where: str, dataset: Any) -> None:
     wrong = ((values < 0) | (values >= len(classes))).nonzero()
     if len(wrong):
         index = int(wrong[0])
-        name = dataset.name(index) if hasattr(dataset, "name") else index
         raise UserError(
-            f"{where}: the label of {name} is {int(values[index])}; with {len(classes)} classes labels are "
-            f"0 to {len(classes) - 1} ({len(wrong)} of {len(values)} labels are out of range)"
+            f"{where}: the label of {name_of(dataset, index)} is {int(values[index])}; with {len(classes)} classes "
+            f"labels are 0 to {len(classes) - 1} ({len(wrong)} of {len(values)} labels are out of range)"
         )
 
 
@@ -124,34 +117,3 @@ def check_classes(train: Any, evaluation: Mapping[str, Any], model: Mapping) -> 
             f"{where}.num_classes is {holder['num_classes']}, but the training data has {len(classes)} classes "
             f"({', '.join(map(str, classes[:10]))}{', ...' if len(classes) > 10 else ''}): set it to {len(classes)}"
         )
-
-
-def try_one_image(forward: Forward, loader: TrainLoader | EvaluationLoader, classes: int) -> int:
-    """Send one image through the model: what does not fit together shows before a run begins.
-
-    Args:
-        classes: how many the data has; 0 if it does not say.
-
-    Returns:
-        the number of classes that the model tells apart.
-
-    Raises:
-        UserError: the image cannot be read, or the model returns something else than logits (1, classes).
-    """
-    images = first_sample(loader).images.to(forward.device)
-    was_training = forward.model.training
-    forward.model.eval()
-    try:
-        with torch.no_grad():
-            logits = forward.model(images)
-    except RuntimeError as error:
-        raise UserError(
-            f"the model fails on one image of the shape {tuple(images.shape)}: {error}. If the images have the "
-            "channels and the size that the backbone takes, --debug shows where."
-        ) from error
-    forward.model.train(was_training)
-    shape = tuple(getattr(logits, "shape", ()))
-    if len(shape) != 2 or shape[0] != 1 or (classes and shape[1] != classes):
-        wanted = f"(1, {classes})" if classes else "(1, classes)"
-        raise UserError(f"for one image {tuple(images.shape)} the model returns {shape or type(logits)}, not {wanted}")
-    return shape[1]

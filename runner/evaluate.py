@@ -54,7 +54,7 @@ def _evaluate_set(
     for batch in batches:
         batch = batch.to(forward.device)
         logits = forward(batch.images)
-        total += loss(logits, batch.labels).double().cpu() * len(batch.labels)
+        total += loss(logits, batch.labels).cpu().double() * len(batch.labels)
         images += len(batch.labels)
         metrics.update(logits, batch.labels)
         if on_batch is not None:

@@ -36,7 +36,9 @@ class MetricSet:
         self.metrics = {name: METRICS.build(each, default_args=arguments).to(device) for name, each in configs.items()}
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add logits (N, classes) and their labels (N,)."""
+        """Add logits (N, classes) and their labels (N,); of soft labels (N, classes) the largest counts."""
+        if labels.ndim == 2:
+            labels = labels.argmax(1)
         for metric in self.metrics.values():
             metric.update(logits, labels)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..registry import HOOKS, UserError
+from ..registry import HOOKS, UserError, make_experiment
 from .checkpoint import newest
 from .run_folder import RUNS
 
-# Keys that do not change what a run computes.
-_FREE = ("train.num_workers", "evaluation", "imports", "plugins")
 _ABSENT = "(not set)"
 
 
@@ -48,8 +47,13 @@ def folder_of(checkpoint: Path) -> Path:
     return checkpoint.absolute().parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
 
 
+def without_weights(model: Mapping) -> dict[str, Any]:
+    """A model's config without the file it began with, which a checkpoint replaces and which may be gone by now."""
+    return {key: value for key, value in model.items() if key != "weights"}
+
+
 def require_same(old: Mapping, new: Mapping, path: Path) -> None:
-    """Refuse to continue a run as another experiment; what only records, reads or evaluates may change.
+    """Refuse to continue a run as another experiment; what only records or reads may change.
 
     Raises:
         UserError: the configs differ; lists every difference with both values.
@@ -59,19 +63,28 @@ def require_same(old: Mapping, new: Mapping, path: Path) -> None:
         listed = "".join(f"\n  {key}: was {was!r}, is {now!r}" for key, was, now in differences)
         raise UserError(
             f"{path} was written by another experiment:{listed}\n"
-            "Continue with the config it was started with, or add --changed to go on with this one."
+            "Continue with the config it was started with; or start a new run from its weights: "
+            f"model.weights={path}"
         )
 
 
 def _what_counts(config: Mapping) -> dict[str, Any]:
-    """The config's values by dotted path, without those that may change."""
-    hooks = {
-        name: hook
-        for name, hook in config.get("hooks", {}).items()
-        if not getattr(HOOKS.get(hook["type"]), "only_records", False) and hook["type"] != "Evaluation"
-    }
-    flat = _flatten({**config, "hooks": hooks}, "")
-    return {key: value for key, value in flat.items() if not key.startswith(_FREE)}
+    """The config's values by dotted path, defaults filled in, without those that do not change what is computed."""
+    experiment = asdict(make_experiment(config))
+    hooks = {name: hook for name, hook in experiment["hooks"].items() if not _only_records(hook)}
+    evaluation_acts = any(hook.get("monitor") for hook in hooks.values())
+    if not evaluation_acts:
+        hooks = {name: hook for name, hook in hooks.items() if hook["type"] != "Evaluation"}
+        experiment["evaluation"] = {}
+    for key in ("metrics", "imports", "plugins"):
+        del experiment[key]
+    for loader in (experiment["train"], *experiment["evaluation"].values()):
+        del loader["num_workers"]
+    return _flatten({**experiment, "hooks": hooks}, "")
+
+
+def _only_records(hook: Mapping) -> bool:
+    return getattr(HOOKS.get(hook["type"]), "only_records", False)
 
 
 def _flatten(value: Any, path: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -21,14 +22,20 @@ from .checkpoint import newest
 RUNS = Path("runs")
 
 
-def new_folder(name: str) -> Path:
-    """A folder that does not exist yet: `runs/<config name>/<time>`."""
-    base = RUNS / name / time.strftime("%Y%m%d-%H%M%S")
-    number, folder = 1, base
-    while folder.exists():
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
+def make(folder: Path, by_time: bool) -> Path:
+    """Make the folder of a run; `by_time`, a new one in it that is named by the time, and no other run's."""
+    if not by_time:
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    base = time.strftime("%Y%m%d-%H%M%S")
+    for number in itertools.count(1):
+        named = folder / (base if number == 1 else f"{base}-{number}")
+        try:
+            named.mkdir(parents=True)  # fails if another run, started in the same second, was faster
+            return named
+        except FileExistsError:
+            continue
+    raise AssertionError("unreachable")
 
 
 def require_usable(folder: Path, resuming: bool) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..datasets.combine import name_source
 from ..datasets.loader import Batch
-from ..datasets.randomness import derive_seed, random_state, seed_everything, set_random_state
+from ..datasets.randomness import derive_seed, random_state, seed_run, set_random_state
 from ..hooks.hook import Hooks
 from ..registry import (
     HOOKS,
@@ -29,11 +30,12 @@ from ..registry import (
     to_steps,
 )
 from . import checkpoint, run_folder
-from .data import build_evaluation_loaders, build_train_loader, check_classes, name_source, try_one_image
+from .data import build_evaluation_loaders, build_train_loader, check_classes
 from .evaluate import evaluate, in_words
 from .forward import Forward
 from .metrics import MetricSet
-from .resume import require_same
+from .preflight import try_everything
+from .resume import require_same, without_weights
 from .update import Update
 
 logger = logging.getLogger("knoll")
@@ -50,6 +52,7 @@ class Runner:
                 forward, backward
                 before_update           # gradients whole, unscaled, unclipped
                 optimizer step
+                after_update            # the weights are new: an average of them
                 after_iter              # act: LR schedule, evaluation when due -> after_eval(metrics)
                 end_iter                # record: checkpoint, TensorBoard, progress
             after_epoch
@@ -59,7 +62,6 @@ class Runner:
         config: a Config, or the dict of one. Every mistake in it is reported before anything is built.
         work_dir: where the run is kept; by default `runs/<config name>/<time>`.
         resume: a checkpoint file to continue from.
-        changed: continue although the config differs from the checkpoint's.
 
     Attributes that hooks read: `model`, `optimizer`, `device`, `step` (updates done), `epoch` (from 0), `batches`
     (of this update), `loss`, `logits` (one tensor per batch), `metrics` (of the last evaluation), `work_dir`.
@@ -73,16 +75,16 @@ class Runner:
         config: Config | dict,
         work_dir: str | Path | None = None,
         resume: str | Path | None = None,
-        changed: bool = False,
     ) -> None:
         self.config = config if isinstance(config, Config) else config_from_dict(config)
         require_valid(self.config)
         run_folder.start_logging()
         self.experiment: Experiment = make_experiment(self.config.data)
-        self.work_dir = Path(work_dir) if work_dir else run_folder.new_folder(self.config.name)
+        self.work_dir = Path(work_dir) if work_dir else run_folder.RUNS / self.config.name
+        self._named_by_time = work_dir is None
         run_folder.require_usable(self.work_dir, resuming=resume is not None)
         state = checkpoint.load(resume) if resume else None
-        if state and not changed:
+        if state:
             require_same(state["config"], self.config.data, Path(str(resume)))
 
         self.step = self.epoch = self.evaluated_at = 0
@@ -91,8 +93,9 @@ class Runner:
         self.loss: Tensor
         self.logits: list[Tensor] = []
         self.device = torch.device("cpu")
+        self.hooks = Hooks({name: HOOKS.build(hook) for name, hook in self.experiment.hooks.items()})
         self._build_data(state["sources"] if state else {})
-        self._build_model()
+        self._build_model(with_weights=state is None)
         if state:
             self._load(state)
             logger.info("continuing from %s, step %d of %d", resume, self.step, self.total_steps)
@@ -112,37 +115,37 @@ class Runner:
 
         self.evaluation_loaders = build_evaluation_loaders(experiment.evaluation, experiment.seed, source_for)
         sets = {name: loader.dataset for name, loader in self.evaluation_loaders.items()}
-        for name, dataset in sets.items():
-            self.sources[name] = name_source(dataset, experiment.evaluation[name].dataset)
+        self.sources |= {name: name_source(each, experiment.evaluation[name].dataset) for name, each in sets.items()}
         check_classes(train, sets, experiment.model)
         self.classes = [str(name) for name in getattr(train, "classes", [])]
 
         self.steps_per_epoch = -(-self.train_loader.batches_per_epoch // experiment.accumulate)
         self.total_steps = 0  # unknown yet: a duration in percent has nothing to be a share of
         self.total_steps = self.to_steps(experiment.duration)
-        if self.total_steps == 0:
-            raise ConfigError(f"duration: {experiment.duration!r} is less than one step of {self.steps_per_epoch}")
+        if self.total_steps == 0:  # half an image's worth
+            raise ConfigError(f"duration: {experiment.duration!r} is less than one step")
         self.epochs = -(-self.total_steps // self.steps_per_epoch)
 
-    def _build_model(self) -> None:
+    def _build_model(self, with_weights: bool) -> None:
         experiment = self.experiment
-        seed_everything(derive_seed(experiment.seed, "model"))
-        self.model = MODELS.build(experiment.model)
+        seed_run(derive_seed(experiment.seed, "model"))
+        self.model = MODELS.build(experiment.model if with_weights else without_weights(experiment.model))
         self.loss_function = LOSSES.build(experiment.loss)
-        self.optimizer = OPTIMIZERS.build(experiment.optimizer, default_args=dict(params=self.model.parameters()))
-        self.hooks = Hooks({name: HOOKS.build(hook) for name, hook in experiment.hooks.items()})
+        trained = [*self.model.parameters(), *self.loss_function.parameters()]
+        self.optimizer = OPTIMIZERS.build(experiment.optimizer, default_args=dict(params=trained))
         self.hooks.call("setup", self)
         self.forward = Forward(self.model, experiment.precision, experiment.compile, experiment.channels_last)
         self.update = Update(self.forward, self.loss_function, self.optimizer, experiment.clip_norm)
-        self.num_classes = try_one_image(self.forward, self.train_loader, len(self.classes))
+        sets = {"train": self.train_loader, **self.evaluation_loaders}
+        self.num_classes = try_everything(self.forward, self.loss_function, sets, experiment.metrics, len(self.classes))
         self._evaluation_metrics = self.new_metrics()
-        seed_everything(derive_seed(experiment.seed, "train"))
+        seed_run(derive_seed(experiment.seed, "train"))
 
     # --- training ------------------------------------------------------------------------------------------------
 
     def train(self) -> dict[str, float]:
         """Train to the end, and return the metrics of the last evaluation."""
-        self.work_dir.mkdir(parents=True, exist_ok=True)
+        self.work_dir = run_folder.make(self.work_dir, by_time=self._named_by_time)
         log = run_folder.log_to(self.work_dir)
         run_folder.describe(self.work_dir, self.config, self.step)
         checkpoint.set_aside(self.work_dir / "checkpoints", after=self.step)
@@ -161,13 +164,16 @@ class Runner:
                     self.hooks.call("before_update", self)
                     self.update.step()
                     self.step += 1
+                    self.hooks.call("after_update", self)
                     self.hooks.call("after_iter", self)
                     self.hooks.call("end_iter", self)
                 self.hooks.call("after_epoch", self)
         finally:
             batches.close()  # ends the workers
-            self.hooks.call("after_run", self)
-            run_folder.stop_logging_to(log)
+            try:
+                self.hooks.close(self)
+            finally:
+                run_folder.stop_logging_to(log)
         return self.metrics
 
     def _updates_of_this_epoch(self, batches: Iterator[Batch]) -> Iterator[list[Batch]]:
@@ -238,6 +244,7 @@ class Runner:
         return {
             "step": self.step,
             "model": self.model.state_dict(),
+            "loss": self.loss_function.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.update.scaler.state_dict(),
             "hooks": self.hooks.state_dict(),
@@ -248,6 +255,7 @@ class Runner:
             "name": self.config.name,
             "sources": self.sources,
             "classes": self.classes,
+            "num_classes": self.num_classes,
         }
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -256,6 +264,7 @@ class Runner:
         self.step = state["step"]
         self.metrics, self.evaluated_at = state["metrics"], state["evaluated_at"]
         self.model.load_state_dict(state["model"])
+        self.loss_function.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.update.scaler.load_state_dict(state["scaler"])
         self.hooks.load_state_dict(state["hooks"])

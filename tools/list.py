@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from knoll.registry import Registry, UserError
+from knoll.registry.hints import broken_files
 from knoll.registry.names import did_you_mean
 from knoll.tools.cli import parser, run
 
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     width = max(map(len, names), default=0)
     for name in names:
         print(f"{name:<{width}}  {first_line(registry, name)}".rstrip())
+    if broken := broken_files(registry):
+        print(broken.strip(), file=sys.stderr)
     return 0
 
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from knoll.registry import UserError
 from knoll.tools.cli import OVERRIDES_HELP, parser, run
 
 
@@ -25,12 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--set", action="append", default=[], metavar="NAME", help="only this evaluation set")
     arguments.add_argument("--out", type=Path, metavar="FILE.csv", help="write a line for every image")
     arguments.add_argument("--device", default="auto", help="cpu, cuda, ... (default: an accelerator if there is one)")
+    arguments.add_argument("--trust", action="store_true", help="import the code that the checkpoint's config names")
     options = arguments.parse_intermixed_args(argv)
+    if options.out and not options.out.absolute().parent.is_dir():
+        raise UserError(f"--out: there is no folder {options.out.absolute().parent}")
 
     from knoll.runner import Trained
     from knoll.runner.evaluate import evaluate
 
-    trained = Trained(options.checkpoint, options.overrides, options.set, options.device)
+    trained = Trained(options.checkpoint, options.overrides, options.set, options.device, options.trust)
     rows: list[dict] = []
 
     def keep(name: str, batch, logits) -> None:
@@ -41,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     print(f"{options.checkpoint}  step {trained.step}")
     for name, value in metrics.items():
-        source = trained.sources.get(name.partition("/")[0], "")
+        source = trained.sources[name.partition("/")[0]]
         recorded = trained.recorded.get(name)
         note = "" if recorded in (None, value) or options.overrides else f"  (training recorded {recorded!r})"
         print(f"{name}: {value!r}  ({source}){note}")

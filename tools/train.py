@@ -30,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="PATH",
         help="continue a run: the newest of this config (or of --work-dir), or that of a checkpoint or run folder",
     )
-    arguments.add_argument("--changed", action="store_true", help="continue although the config has changed")
     options = arguments.parse_intermixed_args(argv)
 
     config = load_config(options.config, options.overrides)
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("nothing to resume: no checkpoint of this config yet; starting a new run")
         else:
             folder = folder or folder_of(checkpoint)
-    runner = Runner(config, folder, resume=checkpoint, changed=options.changed)
+    runner = Runner(config, folder, resume=checkpoint)
     runner.train()
     print(f"checkpoint: {runner.work_dir / 'checkpoints' / 'last.pt'}")
     return 0

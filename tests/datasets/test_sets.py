@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from knoll.datasets.array_file import ArrayFile
-from knoll.datasets.combine import source_of
+from knoll.datasets.combine import declared_source
 from knoll.datasets.image_folder import ImageFolder
 from knoll.registry import DATASETS, TRANSFORMS, ConfigError, UnavailableError, UserError
 from knoll.runner.run_folder import start_logging
@@ -186,10 +186,37 @@ def test_only_the_source_that_is_insisted_on_is_taken(candidates):
         DATASETS.build(config | dict(insist="digits"))
 
 
-def test_the_source_is_known_without_building():
-    assert source_of(dict(type="FlowerPhotos")) == "flower photos"
-    assert source_of(dict(type="ArrayFile", path="x", source="mine")) == "mine"
-    assert source_of(dict(type="ArrayFile", path="x")) == "ArrayFile"
+def test_a_source_may_be_known_without_building():
+    assert declared_source(dict(type="FlowerPhotos")) == "flower photos"
+    assert declared_source(dict(type="ArrayFile", path="x", source="mine")) == "mine"
+    assert declared_source(dict(type="ArrayFile", path="x")) is None
+
+
+def test_a_source_that_only_the_data_set_itself_knows_is_insisted_on_too(folder):
+    config = dict(type="FirstAvailable", datasets=[dict(type="ImageFolder", root="pets")])
+    assert DATASETS.build(config | dict(insist="folder pets")).source == "folder pets"
+    with pytest.raises(UnavailableError, match="only photos will do"):
+        DATASETS.build(config | dict(insist="photos"))
+
+
+def test_sixteen_bit_images_keep_their_grey_levels(working_directory):
+    (working_directory / "grey/ramp").mkdir(parents=True)
+    ramp = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
+    Image.fromarray(ramp).save(working_directory / "grey/ramp/16bit.png")
+    image, _ = ImageFolder("grey")[0]
+    assert image.mode == "RGB"
+    assert np.array_equal(np.asarray(image)[..., 0], np.arange(256).reshape(16, 16))
+
+
+def test_a_set_that_tells_too_little_is_not_combined(folder):
+    @DATASETS.register_module()
+    class Mute:
+        def __len__(self):
+            return 1
+
+    with pytest.raises(ConfigError, match="Mute has no attribute `classes`"):
+        DATASETS.build(dict(type="ConcatDataset", datasets=[dict(type="Mute")]))
+    del DATASETS.module_dict["Mute"]
 
 
 def test_every_transform_of_torchvision_has_its_name():

@@ -33,7 +33,7 @@ config = dict(
     train=dict(dataset=dict(type="DrawnFlowers"), transforms=transforms, batch_sise=8),
     evaluation=dict(val=dict(dataset=dict(type="DrawnFlowers", split="val"), transforms=transforms[1:])),
     metrics=dict(top1=dict(type="Accuracy")),
-    hooks=dict(checkpoint=dict(type="Checkpoint", best="val/top_1")),
+    hooks=dict(evaluation=dict(type="Evaluation"), checkpoint=dict(type="Checkpoint", best="val/top_1")),
     duration="3 epocs",
 )
 """
@@ -172,12 +172,43 @@ def minimal(**changes) -> dict:
             "Did you mean `MNIST`",
         ),
         (dict(hooks=dict(chekpoint=dict(type="Checkpoint"))), "hooks.chekpoint", "`checkpoint`"),
+        (dict(hooks=dict(a=dict(type="Checkpoint", best="val/top1"))), "hooks.a.best", "No hook evaluates"),
+        (dict(evaluation=dict(train=dict(dataset=dict(type="MNIST")))), "evaluation.train", "choose another name"),
+        (dict(metrics=dict(loss=dict(type="Accuracy"))), "metrics.loss", "choose another name"),
+        (dict(metrics={"a/b": dict(type="Accuracy")}), "metrics.a/b", "no `/`"),
+        (dict(evaluation=3), "evaluation", "expected a dict, got 3"),
+        (dict(evaluation=dict(val=None)), "evaluation", "expected a dict at 'val'"),
+        (dict(train=None), "train", "expected a dict, got None"),
+        (dict(train=dict(dataset=dict(type="MNIST"), transforms=["ToImage"])), "train.transforms.0", "dict(type=...)"),
+        (dict(duration="10%"), "duration", "cannot be a share of itself"),
+        (dict(duration=0), "duration", "at least 1 step"),
+        (dict(loss=dict(type="CrossEntropyLoss", weight=["a"])), "loss.weight", "a list of numbers"),
+        (
+            dict(metrics=dict(f1=dict(type="torchmetrics/MulticlassF1Score", avrage="macro"))),
+            "metrics.f1.avrage",
+            "Did you mean `average`?",
+        ),
+        (
+            dict(hooks=dict(lr=dict(type="LRSchedule", scheduler=dict(type="StepLR", step_size=3, gamma="5%")))),
+            "hooks.lr.scheduler.gamma",
+            "expected a number, got '5%'",
+        ),
     ],
 )
 def test_one_mistake_one_message(changes, path, message):
     problems = check(Config(minimal(**changes)))
     assert [".".join(map(str, problem.path)) for problem in problems] == [path]
     assert message in problems[0].message
+
+
+def test_what_a_subclass_passes_to_its_base_is_not_missing():
+    metrics = dict(f1=dict(type="torchmetrics/MulticlassF1Score", average="macro"))
+    assert check(Config(minimal(metrics=metrics))) == []
+
+
+def test_a_second_hook_of_a_type_may_be_numbered():
+    evaluation = dict(type="Evaluation")
+    assert check(Config(minimal(hooks=dict(evaluation=evaluation, evaluation_2=evaluation)))) == []
 
 
 def test_the_minimal_config_is_right():

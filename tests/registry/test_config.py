@@ -183,6 +183,29 @@ def test_bad_yaml_names_the_line(write):
         load_config(write(x_yaml="a: 1\nb: [1, 2\n"))
 
 
+def test_a_key_that_stands_twice_in_yaml_is_refused(write):
+    with pytest.raises(ConfigError, match=r"x.yaml:2: not valid YAML: the key `seed` stands twice"):
+        load_config(write(x_yaml="seed: 1\nseed: 2\n"))
+
+
+def test_a_number_of_numpy_is_a_number(write):
+    config = load_config(write(x_py="import numpy as np\nconfig = dict(lr=np.float64(0.5), n=np.int32(3))"))
+    assert yaml.safe_load(config.to_yaml()) == dict(lr=0.5, n=3)
+
+
+@pytest.mark.parametrize("bases", ["None", "3", "[3]"])
+def test_a_base_that_is_no_file_name(write, bases):
+    with pytest.raises(ConfigError, match="name a file, or a list of files"):
+        load_config(write(x_py=f"_base_ = {bases}\nconfig = dict()"))
+
+
+def test_a_file_that_is_not_text(write, tmp_path):
+    write(x_py="")
+    (tmp_path / "x.py").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"x\.py is not a text file in UTF-8"):
+        load_config("x.py")
+
+
 def test_yaml_cannot_make_objects(write):
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_config(write(x_yaml="a: !!python/object/apply:os.system ['true']\n"))

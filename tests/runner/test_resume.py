@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from knoll.registry import UserError
+from knoll.registry import LOSSES, UserError
 from knoll.runner import Runner
 from knoll.runner.checkpoint import load
 
@@ -65,6 +65,45 @@ def test_killed_and_resumed_equals_uninterrupted_for_any_workers(
     assert torch.equal(run_state["random"]["torch"], whole_state["random"]["torch"])
 
 
+class Drifting(torch.nn.CrossEntropyLoss):
+    """A loss with a state of its own: it is scaled by how often it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, logits, labels):
+        if torch.is_grad_enabled():
+            self.calls += 1
+        return super().forward(logits, labels) * (1 + self.calls / 10)
+
+
+@pytest.fixture
+def drifting(tiny):
+    LOSSES.register_module(module=Drifting)
+    yield tiny | dict(loss=dict(type="Drifting"))
+    del LOSSES.module_dict["Drifting"]
+
+
+def test_a_loss_with_a_state_is_restored_too(drifting):
+    drifting["hooks"]["checkpoint"]["keep"] = 9
+    whole, resumed = Runner(drifting, "whole"), None
+    whole.train()
+    resumed = Runner(drifting, "resumed", resume="whole/checkpoints/step_00000006.pt")
+    resumed.train()
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def test_the_best_checkpoint_is_named_again_if_the_run_was_killed_before_it_was(tiny, working_directory):
+    runner = Runner(tiny | dict(duration=4), "run")
+    runner.train()
+    best = working_directory / "run/checkpoints/best.pt"
+    best.unlink()
+    Runner(tiny | dict(duration=4), "run", resume="run/checkpoints/step_00000004.pt").train()
+    assert load(best)["step"] == 4
+
+
 @pytest.mark.parametrize("part", ["optimizer", "hooks", "random", "step"])
 def test_leaving_out_any_part_of_the_state_changes_the_result(tiny, working_directory, part):
     """The comparison above has teeth."""
@@ -101,13 +140,6 @@ def test_what_only_records_may_change(tiny):
     tiny["hooks"]["progress_bar"] = dict(type="ProgressBar")
     tiny["train"]["num_workers"] = 1
     assert Runner(tiny, "run", resume="run/checkpoints/last.pt").step == 12
-
-
-def test_another_experiment_may_continue_if_one_says_so(tiny):
-    Runner(tiny, "run").train()
-    runner = Runner(tiny | dict(duration="4ep"), "run", resume="run/checkpoints/last.pt", changed=True)
-    runner.train()
-    assert runner.step == 16
 
 
 @pytest.mark.usefixtures("write_config")

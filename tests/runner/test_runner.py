@@ -30,7 +30,7 @@ def spy():
 def test_the_points_are_called_as_the_docstring_says(tiny, spy):
     tiny["hooks"]["spy"] = dict(type="Spy")
     Runner(tiny | dict(duration=6), "run").train()
-    step = ["before_iter", "before_update", "after_iter", "end_iter"]
+    step = ["before_iter", "before_update", "after_update", "after_iter", "end_iter"]
     # 42 images are 10 batches of 4, so 4 updates of up to 3 batches an epoch; the 5th and 6th update are in the second.
     epoch_1 = ["before_epoch", *step * 4, "after_epoch"]
     epoch_2 = ["before_epoch", *step * 2, "after_epoch"]
@@ -188,6 +188,19 @@ def test_two_runs_of_one_seed_are_equal_and_of_another_differ(tiny, working_dire
         (lambda c: c["evaluation"]["val"]["dataset"].update(classes=list("abcd")), "other classes than train"),
         (lambda c: c["metrics"].update(top9=dict(type="Accuracy", top_k=9)), "top_k is 9, but there are 4 classes"),
         (lambda c: c["hooks"]["device_placement"].update(device="cuda:77"), "no device 'cuda:77' here"),
+        (lambda c: c["evaluation"]["val"].update(transforms=[dict(type="ToImage")]), "leave a torch.uint8 tensor"),
+        (
+            lambda c: c["train"]["transforms"].insert(0, dict(type="RandomCrop", size=64)),
+            "the transforms fail on sample",
+        ),
+        (lambda c: c.update(loss=dict(type="MSELoss")), "the loss MSELoss does not take logits (5, 4) and labels (5,)"),
+        (lambda c: c["loss"].update(reduction="none"), "set reduction='mean'"),
+        (lambda c: c["loss"].update(weight=[1.0, 2.0, 3.0]), "the loss CrossEntropyLoss does not take"),
+        (
+            lambda c: c["metrics"].update(matrix=dict(type="torchmetrics/MulticlassConfusionMatrix")),
+            "the metric matrix (torchmetrics/MulticlassConfusionMatrix) cannot be reported as one number",
+        ),
+        (lambda c: c["optimizer"].update(lr=-0.1), "optimizer SGD cannot be built: ValueError: Invalid learning rate"),
     ],
 )
 def test_what_does_not_fit_is_said_before_the_run_begins(tiny, working_directory, change, message):
@@ -206,15 +219,64 @@ def test_a_file_in_place_of_the_run_folder_is_refused(tiny, working_directory):
 
 def test_images_that_the_model_cannot_take_are_said_before_the_run(tiny):
     tiny["model"]["backbone"] = dict(type="ResNet", depth=18)
-    with pytest.raises(UserError, match=r"fails on one image of the shape \(1, 1, 28, 28\).*channels"):
+    with pytest.raises(UserError, match=r"fails on one image of train, of the shape \(1, 1, 28, 28\).*channels"):
         Runner(tiny, "run")
 
 
 def test_a_duration_of_nothing_is_refused(tiny):
     with pytest.raises(UserError, match="less than one step"):
-        Runner(tiny | dict(duration="0ep"), "run")
+        Runner(tiny | dict(duration="0.01ep"), "run")
+    with pytest.raises(UserError, match="at least 1 step"):
+        Runner(tiny | dict(duration=0), "run")
 
 
 def test_a_share_of_itself_is_no_duration(tiny):
     with pytest.raises(UserError, match="cannot be a share of itself"):
         Runner(tiny | dict(duration="50%"), "run")
+
+
+def test_two_runs_that_start_in_the_same_second_have_folders_of_their_own(tiny, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda *_: "20260101-000000")
+    runners = [Runner(tiny | dict(duration=1)) for _ in range(2)]
+    for runner in runners:
+        runner.train()
+    assert [str(runner.work_dir) for runner in runners] == [
+        "runs/experiment/20260101-000000",
+        "runs/experiment/20260101-000000-2",
+    ]
+
+
+def test_training_is_named_by_its_own_data_whatever_else_is_evaluated(tiny, working_directory):
+    tiny["evaluation"]["other"] = dict(tiny["evaluation"]["val"])
+    tiny["evaluation"]["other"]["dataset"] = dict(type="ArrayFile", path="arrays.npz", source="elsewhere")
+    assert Runner(tiny, "run").sources == dict(train="arrays", val="arrays", other="elsewhere")
+
+
+def test_a_failing_hook_does_not_keep_the_others_from_ending(tiny, spy):
+    class Fails(Hook):
+        def after_run(self, runner):
+            raise RuntimeError("at the end")
+
+    HOOKS.register_module(module=Fails)
+    tiny["hooks"] = dict(fails=dict(type="Fails"), spy=dict(type="Spy"))
+    try:
+        with pytest.raises(RuntimeError, match="at the end"):
+            Runner(tiny | dict(duration=1), "run").train()
+    finally:
+        del HOOKS.module_dict["Fails"]
+    assert spy[-1] == "after_run"
+
+
+def test_another_data_set_may_be_tested_and_is_named(tiny, working_directory):
+    Runner(tiny | dict(duration=1), "run").train()
+    override = "evaluation.val.dataset={'type': 'ArrayFile', 'path': 'arrays.npz', 'split': 'val', 'source': 'new'}"
+    assert Trained(working_directory / "run/checkpoints/last.pt", [override]).sources["val"] == "new"
+
+
+def test_a_checkpoint_does_not_need_the_file_that_its_weights_began_with(tiny, working_directory):
+    torch.save(Runner(tiny, "unused").model.state_dict(), "begin.pth")
+    tiny["model"]["weights"] = "begin.pth"
+    Runner(tiny | dict(duration=2), "run").train()
+    (working_directory / "begin.pth").unlink()
+    last = working_directory / "run/checkpoints/last.pt"
+    assert Trained(last).step == Runner(tiny | dict(duration=2), "run", resume=last).step == 2

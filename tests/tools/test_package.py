@@ -81,6 +81,14 @@ def test_a_file_that_cannot_be_imported_breaks_only_what_needs_it(dropped, tiny,
     assert "cannot import name 'nnn' from 'torch'" in broken.stderr
 
 
+def test_a_file_that_does_not_even_parse_is_named(dropped):
+    """A newcomer's likeliest first error: one colon too few."""
+    dropped("zz_unparsable_by_a_test.py", NET.replace("(nn.Module):", "(nn.Module)"))
+    listed = run("list", "backbones")
+    assert "ResNet" in listed.stdout
+    assert "zz_unparsable_by_a_test.py cannot be imported: SyntaxError: expected ':'" in listed.stderr
+
+
 def test_a_name_taken_twice_names_both_files(dropped):
     dropped("zz_twice_by_a_test.py", NET.replace("DroppedInByATest", "ResNet"))
     done = run("list", "backbones")

@@ -72,7 +72,8 @@ def test_test_says_what_is_wrong(tool, working_directory):
         ([checkpoint, "--set", "vall"], "the config has no evaluation set `vall`; it has val"),
         ([checkpoint, "evaluation.val.batch_sise=3"], "Did you mean `batch_size`"),
         ([checkpoint, "evaluation.val.dataset.path=gone.npz"], "there is no file gone.npz"),
-        ([checkpoint, "evaluation.val.dataset.source=other"], "the run was trained on arrays"),
+        ([checkpoint, "--out", "nowhere/x.csv"], "there is no folder"),
+        ([checkpoint, "imports=['this']"], "asks to import code of yours: this"),
     ]:
         done = tool("test", *arguments)
         assert done.returncode == 2

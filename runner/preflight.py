@@ -1,0 +1,96 @@
+"""One image of every set through all that it will meet in a run: what does not fit together shows before the run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ..datasets.loader import Batch, EvaluationLoader, TrainLoader, first_sample
+from ..registry import UserError
+from .forward import Forward
+from .metrics import MetricSet
+
+
+def try_everything(
+    forward: Forward,
+    loss: nn.Module,
+    loaders: Mapping[str, TrainLoader | EvaluationLoader],
+    metrics: Mapping[str, dict],
+    classes: int,
+) -> int:
+    """Read one image of each set, and send it through the model, the loss and the metrics.
+
+    An evaluation comes an epoch after the start: a mistake in it would otherwise cost that epoch.
+
+    Args:
+        metrics: configs by name.
+        classes: how many the data has; 0 if it does not say.
+
+    Returns:
+        the number of classes that the model tells apart.
+
+    Raises:
+        UserError: an image cannot be read, or something does not take what it is given; says what.
+    """
+    loss = copy.deepcopy(loss)  # one that keeps a state shall not have seen this
+    was_training = forward.model.training
+    forward.model.eval()
+    try:
+        for name, loader in loaders.items():
+            batch = first_sample(loader).to(forward.device)
+            logits = _try_model(forward, batch, name, classes)
+            classes = logits.shape[1]
+            _try_loss(loss, logits, batch.labels)
+            _try_metrics(metrics, logits, batch.labels)
+    finally:
+        forward.model.train(was_training)
+    return classes
+
+
+def _try_model(forward: Forward, batch: Batch, name: str, classes: int) -> Tensor:
+    shape = tuple(batch.images.shape)
+    with _explained(f"the model fails on one image of {name}, of the shape {shape}"), torch.no_grad():
+        logits = forward.model(batch.images)
+    found = tuple(getattr(logits, "shape", ()))
+    if len(found) != 2 or found[0] != 1 or (classes and found[1] != classes):
+        wanted = f"(1, {classes})" if classes else "(1, classes)"
+        raise UserError(f"for one image {shape} the model returns {found or type(logits)}, not logits {wanted}")
+    label = int(batch.labels[0]) if batch.labels.ndim == 1 else 0
+    if not 0 <= label < found[1]:
+        raise UserError(f"{name}: the first label is {label}; the model tells the classes 0 to {found[1] - 1} apart")
+    return logits.float()
+
+
+def _try_loss(loss: nn.Module, logits: Tensor, labels: Tensor) -> None:
+    # One more copy than there are classes: with as many, or one, labels could be broadcast over the logits.
+    copies = logits.shape[1] + 1
+    logits, labels = logits.repeat(copies, 1), labels.repeat(copies, *[1] * (labels.ndim - 1))
+    shapes = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
+    with _explained(f"the loss {type(loss).__name__} does not take {shapes}"):
+        value = loss(logits, labels)
+    if value.ndim != 0:
+        raise UserError(
+            f"the loss {type(loss).__name__} gives a tensor {tuple(value.shape)}, not one number: set reduction='mean'"
+        )
+
+
+def _try_metrics(configs: Mapping[str, dict], logits: Tensor, labels: Tensor) -> None:
+    for name, config in configs.items():
+        metric = MetricSet({name: config}, logits.shape[1], logits.device)
+        with _explained(f"the metric {name} ({config['type']}) cannot be reported as one number"):
+            metric.update(logits, labels)
+            metric.compute()
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what}: {type(error).__name__}: {error} (--debug shows where)") from error
