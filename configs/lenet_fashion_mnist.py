@@ -2,6 +2,8 @@
 
     python tools/train.py configs/lenet_fashion_mnist.py
 
+Not measured yet.
+
 Source: Xiao, Rasul, Vollgraf: Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms (2017).
 """
 

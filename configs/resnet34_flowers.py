@@ -2,6 +2,11 @@
 
     python tools/train.py configs/resnet34_flowers.py
 
+Two CPU cores: 4 minutes and 96.8 % top-1 on drawn flowers (seed 0; 2000 to train on, 500 to validate); 8 minutes and
+77.0 % on photographs, at these 64 pixels. On a GPU, photographs deserve more of both:
+
+    python tools/train.py configs/resnet34_flowers.py vars.resize=256 vars.crop=224 duration=90ep
+
 Source of the network: He, Zhang, Ren, Sun: Deep residual learning for image recognition (2016), table 1.
 """
 

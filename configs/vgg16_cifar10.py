@@ -2,6 +2,8 @@
 
     python tools/train.py configs/vgg16_cifar10.py
 
+Made for a GPU; not measured yet.
+
 Source: Simonyan and Zisserman: Very deep convolutional networks for large-scale image recognition (2015), table 1,
 column D. On 32x32 images its five poolings leave 1x1, so one linear layer takes the place of the paper's three.
 """

@@ -203,6 +203,7 @@ def test_two_runs_of_one_seed_are_equal_and_of_another_differ(tiny, working_dire
         (lambda c: c["optimizer"].update(lr=-0.1), "optimizer SGD cannot be built: ValueError: Invalid learning rate"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Using a target size:UserWarning")
 def test_what_does_not_fit_is_said_before_the_run_begins(tiny, working_directory, change, message):
     change(tiny)
     with pytest.raises(UserError) as error:
