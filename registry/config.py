@@ -14,7 +14,7 @@ import yaml
 from .errors import ConfigError
 from .hints import relative
 from .index import SEARCHED
-from .lines import UniqueKeyLoader, python_lines, yaml_lines
+from .lines import python_lines, read_yaml, yaml_lines
 from .names import did_you_mean
 from .tree import KeyPath, Node, Origin, annotate, dotted, merge, origins, plain, without_marks
 
@@ -114,7 +114,7 @@ def _read_python(source: str, file: str) -> tuple[dict, Any, dict[KeyPath, int]]
 
 def _read_yaml(source: str, file: str) -> tuple[dict, Any, dict[KeyPath, int]]:
     try:
-        data = yaml.load(source, Loader=UniqueKeyLoader)  # a SafeLoader: plain data only
+        data = read_yaml(source)
         lines = yaml_lines(source)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -129,11 +129,11 @@ def _read_yaml(source: str, file: str) -> tuple[dict, Any, dict[KeyPath, int]]:
 
 
 def _types_first(overrides: Sequence[str]) -> list[str]:
-    """A `type` replaces the dict it stands in, so it comes before the arguments that go with it."""
+    """What holds others comes before them, and a `type`, which replaces the dict it stands in, before its arguments."""
 
-    def rank(text: str) -> tuple[bool, int]:
+    def rank(text: str) -> tuple[int, bool]:
         *parents, last = text.partition("=")[0].split(".")
-        return last != "type", len(parents) if last == "type" else 0
+        return len(parents), last != "type"
 
     return sorted(overrides, key=rank)
 
@@ -215,6 +215,9 @@ def _fill_in_vars(tree: Node) -> None:
         declared = tree.value.pop("vars").value
         if not isinstance(declared, dict):
             raise ConfigError("vars: expected a dict of names and values")
+    for name, node in declared.items():
+        if isinstance(node.value, str) and node.value.startswith("$"):
+            raise ConfigError(f"{node.origin}: vars.{name} is {node.value!r}: a variable cannot stand for another one")
     used: set[str] = set()
 
     def fill(node: Node, path: KeyPath) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 import yaml
 
@@ -78,7 +79,7 @@ def _list_items(node: ast.expr, names: dict[str, ast.expr]) -> list[ast.expr]:
     return []
 
 
-class UniqueKeyLoader(yaml.SafeLoader):
+class _UniqueKeyLoader(yaml.SafeLoader):
     """Refuses a key that is written twice, of which YAML would silently take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
@@ -88,6 +89,19 @@ class UniqueKeyLoader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"the key `{key.value}` stands twice", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def read_yaml(source: str) -> Any:
+    """The data of a YAML document: plain types only.
+
+    Raises:
+        yaml.YAMLError: it does not parse, asks for an object, or has a key twice.
+    """
+    loader = _UniqueKeyLoader(source)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def yaml_lines(source: str) -> dict[KeyPath, int]:

@@ -121,7 +121,11 @@ def test_overrides(write, override, path, value):
 
 
 def test_overriding_a_type_drops_the_arguments_of_the_old_one_in_any_order(write):
-    for overrides in (["optimizer.type=Adam", "optimizer.eps=1"], ["optimizer.eps=1", "optimizer.type=Adam"]):
+    for overrides in (
+        ["optimizer.type=Adam", "optimizer.eps=1"],
+        ["optimizer.eps=1", "optimizer.type=Adam"],
+        ["optimizer={'type': 'Lion', 'wd': 2}", "optimizer.eps=1", "optimizer.type=Adam"],
+    ):
         data = load_config(write(base_py=BASE), overrides).data
         assert data["optimizer"] == {"type": "Adam", "eps": 1}
 
@@ -158,6 +162,7 @@ def test_a_variable_reaches_all_its_places_after_inheritance_and_overrides(write
     ("text", "message"),
     [
         ('config = dict(vars=dict(size=4), a="$siez")', "vars has no `siez`. Did you mean `size`?"),
+        ('config = dict(vars=dict(size="$other", other=3), a="$size")', "cannot stand for another one"),
         ('config = dict(vars=dict(size=4, sise=3), a="$size")', "nothing in the config says `$sise`"),
         ("config = dict(a=print)", "a config holds plain data"),
         ("config = dict(a={1: 2})", "keys are strings"),
