@@ -109,9 +109,10 @@ class Runner:
         self.sources = {"train": name_source(train, experiment.train.dataset)}
 
         def source_for(name: str) -> str | None:
-            # The first of several that is available must be the same one for training and for evaluation.
-            chosen_anew = experiment.evaluation[name].dataset["type"] == "FirstAvailable"
-            return sources.get(name) or (self.sources["train"] if chosen_anew else None)
+            # Of the same candidates, training and evaluation must take the same one.
+            candidates = experiment.train.dataset.get("datasets")
+            shared = candidates is not None and experiment.evaluation[name].dataset.get("datasets") == candidates
+            return sources.get(name) or (self.sources["train"] if shared else None)
 
         self.evaluation_loaders = build_evaluation_loaders(experiment.evaluation, experiment.seed, source_for)
         sets = {name: loader.dataset for name, loader in self.evaluation_loaders.items()}

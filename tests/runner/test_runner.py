@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -281,3 +282,27 @@ def test_a_checkpoint_does_not_need_the_file_that_its_weights_began_with(tiny, w
     (working_directory / "begin.pth").unlink()
     last = working_directory / "run/checkpoints/last.pt"
     assert Trained(last).step == Runner(tiny | dict(duration=2), "run", resume=last).step == 2
+
+
+def test_of_the_same_candidates_training_and_evaluation_take_the_same(tiny, arrays, working_directory):
+    whole = dict(np.load(arrays))
+    candidates = [
+        dict(type="ArrayFile", path="gone.npz", source="gone"),
+        dict(type="ArrayFile", path="arrays.npz", source="second"),
+    ]
+    for part, split in ((tiny["train"], "train"), (tiny["evaluation"]["val"], "val")):
+        part["dataset"] = dict(type="FirstAvailable", datasets=candidates, split=split)
+    runner = Runner(tiny | dict(duration=1), "run")
+    assert runner.sources == dict(train="second", val="second")
+    runner.train()
+
+    # On another day the first one is there too: what continues the run, or tests it, still takes the second.
+    np.savez(working_directory / "gone.npz", **whole)
+    last = working_directory / "run/checkpoints/last.pt"
+    assert Runner(tiny | dict(duration=1), "run", resume=last).sources == dict(train="second", val="second")
+    assert Trained(last).sources["val"] == "second"
+    assert Runner(tiny, "new").sources == dict(train="gone", val="gone")
+
+    (working_directory / "arrays.npz").unlink()
+    with pytest.raises(UserError, match="only second will do"):
+        Trained(last)
