@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Generator, Iterator, Sized
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
@@ -60,6 +61,11 @@ class _Samples(Dataset):
                 return UserError(
                     f"the transforms leave {kind}; the model takes a float tensor: end the list with "
                     "dict(type='ToImage'), dict(type='ToDtype', dtype='float32', scale=True)"
+                )
+            if not isinstance(label, (int, float, np.number, np.ndarray, Tensor)):
+                return UserError(
+                    f"the label of sample {name_of(self.dataset, index)} is {label!r} ({type(label).__name__}); "
+                    "a label is the number of its class, from 0"
                 )
             samples.append((image.as_subclass(Tensor), label, index))
         try:

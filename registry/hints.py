@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,8 @@ def broken_files(registry: Registry) -> str:
     lines = []
     for file, trace in BROKEN.items():
         if not file.is_relative_to(PACKAGE_ROOT) or any(file.is_relative_to(folder) for folder in folders):
-            lines.append(f"\n{relative(file)} cannot be imported: {trace.strip().splitlines()[-1]}")
+            at = re.findall(r", line (\d+)", trace)[-1:]
+            lines.append(f"\n{':'.join([relative(file), *at])} cannot be imported: {trace.strip().splitlines()[-1]}")
     return "".join(lines)
 
 

@@ -19,7 +19,7 @@ def find_checkpoint(wanted: str, name: str, folder: Path | None) -> Path | None:
 
     Args:
         wanted: "auto", a checkpoint file, or a run's folder.
-        name: the config's name: "auto" looks among its runs, newest first.
+        name: the config's name: "auto" takes the newest of its runs.
         folder: the run's folder if one was given: "auto" looks only there.
 
     Returns:
@@ -29,8 +29,9 @@ def find_checkpoint(wanted: str, name: str, folder: Path | None) -> Path | None:
         UserError: a path that is not there, or holds no checkpoint.
     """
     if wanted == "auto":
-        folders = [folder] if folder else sorted((RUNS / name).glob("*/"), reverse=True)
-        return next((found for each in folders if (found := newest(each))), None)
+        # The newest run only: falling back on an older one would pass that one off as this.
+        runs = [folder] if folder else sorted((RUNS / name).glob("*/"))
+        return newest(runs[-1]) if runs else None
     path = Path(wanted)
     if path.is_dir():
         found = newest(path)

@@ -58,7 +58,7 @@ def run(tool: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("interrupted; a run that was training continues with --resume", file=sys.stderr)
+        print("interrupted; --resume continues a run from its last checkpoint, if it has one", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--device", default="auto", help="cpu, cuda, ... (default: an accelerator if there is one)")
     arguments.add_argument("--trust", action="store_true", help="import the code that the checkpoint's config names")
     options = arguments.parse_intermixed_args(argv)
+    if extra := [word for word in options.overrides if "=" not in word]:
+        raise UserError(f"{extra[0]} is not key=value: name one checkpoint at a time")
     if options.out and not options.out.absolute().parent.is_dir():
         raise UserError(f"--out: there is no folder {options.out.absolute().parent}")
 

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.resume:
         checkpoint = find_checkpoint(options.resume, config.name, folder)
         if checkpoint is None:
-            print("nothing to resume: no checkpoint of this config yet; starting a new run")
+            print("nothing to resume: the newest run of this config has no checkpoint; starting a new run")
         else:
             folder = folder or folder_of(checkpoint)
     runner = Runner(config, folder, resume=checkpoint)

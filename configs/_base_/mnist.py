@@ -9,16 +9,16 @@ transforms = [
 ]
 
 config = dict(
-    vars=dict(dataset="MNIST", mean=0.1307, std=0.3081),
+    vars=dict(dataset="MNIST", root="data", mean=0.1307, std=0.3081),
     train=dict(
-        dataset=dict(type="$dataset", root="data", split="train"),
+        dataset=dict(type="$dataset", root="$root", split="train"),
         transforms=transforms,
         batch_size=64,
         num_workers=1,
     ),
     evaluation=dict(
         test=dict(
-            dataset=dict(type="$dataset", root="data", split="test"),
+            dataset=dict(type="$dataset", root="$root", split="test"),
             transforms=transforms,
             batch_size=500,
             num_workers=1,

@@ -152,3 +152,12 @@ def test_a_process_that_fails_with_workers_running_ends_at_once():
     )
     done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
     assert done.returncode == 7, done.stderr
+
+
+def test_a_label_that_is_no_number_is_explained():
+    class Named(Draws):
+        def __getitem__(self, index):
+            return torch.zeros(3), "cat"
+
+    with pytest.raises(UserError, match=r"the label of sample \d+ is 'cat' \(str\)"):
+        next(loader(dataset=Named()).batches(0, 1))

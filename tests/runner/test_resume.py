@@ -11,6 +11,7 @@ import yaml
 from knoll.registry import LOSSES, UserError
 from knoll.runner import Runner
 from knoll.runner.checkpoint import load
+from knoll.runner.resume import find_checkpoint
 
 KILLER = '''
 import os, signal
@@ -172,3 +173,12 @@ def test_continuing_from_an_earlier_checkpoint_sets_the_later_ones_aside(tiny, w
     names = sorted(file.name for file in (working_directory / "run/checkpoints").iterdir())
     assert names == ["best.pt", "last.pt", "step_00000010.pt", "step_00000012.pt", "step_00000012.pt.superseded"]
     assert (working_directory / "run/environment-step_00000010.json").is_file()
+
+
+def test_auto_does_not_pass_an_older_run_off_as_the_newest(working_directory):
+    (working_directory / "runs/x/20260101-000000/checkpoints").mkdir(parents=True)
+    old = working_directory / "runs/x/20260101-000000/checkpoints/step_00000002.pt"
+    old.touch()
+    assert find_checkpoint("auto", "x", None) == old.relative_to(working_directory)
+    (working_directory / "runs/x/20260102-000000").mkdir()
+    assert find_checkpoint("auto", "x", None) is None

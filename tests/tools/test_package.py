@@ -86,7 +86,7 @@ def test_a_file_that_does_not_even_parse_is_named(dropped):
     dropped("zz_unparsable_by_a_test.py", NET.replace("(nn.Module):", "(nn.Module)"))
     listed = run("list", "backbones")
     assert "ResNet" in listed.stdout
-    assert "zz_unparsable_by_a_test.py cannot be imported: SyntaxError: expected ':'" in listed.stderr
+    assert "zz_unparsable_by_a_test.py:7 cannot be imported: SyntaxError: expected ':'" in listed.stderr
 
 
 def test_a_name_taken_twice_names_both_files(dropped):

@@ -73,6 +73,7 @@ def test_test_says_what_is_wrong(tool, working_directory):
         ([checkpoint, "evaluation.val.batch_sise=3"], "Did you mean `batch_size`"),
         ([checkpoint, "evaluation.val.dataset.path=gone.npz"], "there is no file gone.npz"),
         ([checkpoint, "--out", "nowhere/x.csv"], "there is no folder"),
+        ([checkpoint, checkpoint], "one checkpoint at a time"),
         ([checkpoint, "imports=['this']"], "asks to import code of yours: this"),
     ]:
         done = tool("test", *arguments)
