@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import os
@@ -27,15 +26,14 @@ def make(folder: Path, by_time: bool) -> Path:
     if not by_time:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-    base = time.strftime("%Y%m%d-%H%M%S")
-    for number in itertools.count(1):
-        named = folder / (base if number == 1 else f"{base}-{number}")
+    started, number = time.strftime("%Y%m%d-%H%M%S"), 1
+    while True:
+        named = folder / (started if number == 1 else f"{started}-{number}")
         try:
-            named.mkdir(parents=True)  # fails if another run, started in the same second, was faster
+            named.mkdir(parents=True)
             return named
-        except FileExistsError:
-            continue
-    raise AssertionError("unreachable")
+        except FileExistsError:  # another run, started in the same second
+            number += 1
 
 
 def require_usable(folder: Path, resuming: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from knoll.hooks.hook import Hook, Hooks
@@ -142,8 +141,3 @@ def test_states_are_kept_under_the_names_of_the_config():
     restored = Hooks(dict(b=Keeps(), a=Keeps()))
     restored.load_state_dict(state)
     assert [restored.by_name[name].value for name in "ab"] == [1, 2]
-
-
-def test_the_model_is_put_on_the_device_it_names(tiny):
-    tiny["hooks"]["device_placement"]["device"] = "cpu"
-    assert Runner(tiny, "run").device == torch.device("cpu")

@@ -88,7 +88,7 @@ def drifting(tiny):
 
 def test_a_loss_with_a_state_is_restored_too(drifting):
     drifting["hooks"]["checkpoint"]["keep"] = 9
-    whole, resumed = Runner(drifting, "whole"), None
+    whole = Runner(drifting, "whole")
     whole.train()
     resumed = Runner(drifting, "resumed", resume="whole/checkpoints/step_00000006.pt")
     resumed.train()
