@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..registry import BACKBONES, HEADS, MODELS, ConfigError
-from .weights import load_weights
 
 
 @MODELS.register_module()
@@ -22,22 +21,17 @@ class ImageClassifier(nn.Module):
     Args:
         backbone: a config or a module with an attribute `num_features`.
         head: a config or a module; a config is given the backbone's `num_features` as `in_features`.
-        weights: a file to begin with, of this model or of torchvision's model of the same architecture; see
-            `load_weights`.
 
     Raises:
         ConfigError: the backbone has no `num_features`, or returns something else.
-        UserError: the weights cannot be read or do not fit.
     """
 
-    def __init__(self, backbone: dict | nn.Module, head: dict | nn.Module, weights: str | None = None) -> None:
+    def __init__(self, backbone: dict | nn.Module, head: dict | nn.Module) -> None:
         super().__init__()
         self.backbone: nn.Module = backbone if isinstance(backbone, nn.Module) else BACKBONES.build(backbone)
         self.num_features = _num_features(self.backbone)
         in_features = dict(in_features=self.num_features)
         self.head: nn.Module = head if isinstance(head, nn.Module) else HEADS.build(head, default_args=in_features)
-        if weights is not None:
-            load_weights(self, weights)
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.backbone(images)

@@ -53,6 +53,7 @@ class Experiment:
         loss: from LOSSES.
         optimizer: from OPTIMIZERS.
         train: what is trained on.
+        weights: a file that the model begins with; one that resumes begins with its checkpoint.
         duration: how long: "15ep", or steps.
         evaluation: sets to evaluate, by name; their metrics are called `name/metric`, for example `val/top1`.
         metrics: from METRICS, by name; measured on every evaluation set, which also reports its `loss`.
@@ -72,6 +73,7 @@ class Experiment:
     optimizer: dict
     train: TrainData
     duration: RunLength
+    weights: str | None = None
     evaluation: dict[str, EvaluationData] = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
     hooks: dict = field(default_factory=dict)

@@ -48,11 +48,6 @@ def folder_of(checkpoint: Path) -> Path:
     return checkpoint.absolute().parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
 
 
-def without_weights(model: Mapping) -> dict[str, Any]:
-    """A model's config without the file it began with, which a checkpoint replaces and which may be gone by now."""
-    return {key: value for key, value in model.items() if key != "weights"}
-
-
 def require_same(old: Mapping, new: Mapping, path: Path) -> None:
     """Refuse to continue a run as another experiment; what only records or reads may change.
 
@@ -65,7 +60,7 @@ def require_same(old: Mapping, new: Mapping, path: Path) -> None:
         raise UserError(
             f"{path} was written by another experiment:{listed}\n"
             "Continue with the config it was started with; or start a new run from its weights: "
-            f"model.weights={path}"
+            f"weights={path}"
         )
 
 

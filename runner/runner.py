@@ -15,6 +15,7 @@ from ..datasets.combine import name_source
 from ..datasets.loader import Batch
 from ..datasets.randomness import derive_seed, random_state, seed_run, set_random_state
 from ..hooks.hook import Hooks
+from ..models.weights import load_weights
 from ..registry import (
     HOOKS,
     LOSSES,
@@ -35,7 +36,7 @@ from .evaluate import evaluate, in_words
 from .forward import Forward
 from .metrics import MetricSet
 from .preflight import try_everything
-from .resume import require_same, without_weights
+from .resume import require_same
 from .update import Update
 
 logger = logging.getLogger("knoll")
@@ -130,7 +131,9 @@ class Runner:
     def _build_model(self, with_weights: bool) -> None:
         experiment = self.experiment
         seed_run(derive_seed(experiment.seed, "model"))
-        self.model = MODELS.build(experiment.model if with_weights else without_weights(experiment.model))
+        self.model = MODELS.build(experiment.model)
+        if with_weights and experiment.weights is not None:
+            load_weights(self.model, experiment.weights)
         self.loss_function = LOSSES.build(experiment.loss)
         trained = [*self.model.parameters(), *self.loss_function.parameters()]
         self.optimizer = OPTIMIZERS.build(experiment.optimizer, default_args=dict(params=trained))

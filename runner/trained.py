@@ -1,4 +1,4 @@
-"""A model from a checkpoint, ready to be measured or used: no config file and no training data needed."""
+"""A model from a checkpoint, ready to be used or measured: no config file and no training data needed."""
 
 from __future__ import annotations
 
@@ -6,40 +6,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..datasets.combine import name_source
+from ..datasets.loader import EvaluationLoader
 from ..hooks.device_placement import DevicePlacement
 from ..registry import LOSSES, MODELS, UserError, config_from_dict, make_experiment, require_valid
 from . import checkpoint
 from .data import build_evaluation_loaders
 from .forward import Forward
 from .metrics import MetricSet
-from .resume import without_weights
 
 
 class Trained:
-    """What a checkpoint holds for evaluation.
+    """The model of a checkpoint, and all that is known of it.
 
     Args:
         path: the checkpoint.
         overrides: changes to the config it holds, as on the command line.
-        sets: names of the evaluation sets to build; all by default.
         device: as DevicePlacement takes it.
         trust: import the modules and plugins that the checkpoint's config names. It is data from a file that may come
             from anywhere; what it names is code.
 
-    Attributes: `forward` (images to logits, in evaluation mode), `experiment`, `loaders`, `loss`, `metrics`, `classes`,
-    `sources`, `step`, and `recorded`: the metrics that training measured at that step.
+    Attributes: `forward` (images to logits, in evaluation mode), `experiment`, `name`, `classes`, `num_classes`,
+    `loss`, `sources`, `step`, `device`, and `recorded`: the metrics that training measured at that step.
 
     Raises:
-        UserError: not a checkpoint, a mistake in an override, or data that is not there.
+        UserError: not a checkpoint, or a mistake in an override.
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        overrides: Sequence[str] = (),
-        sets: Sequence[str] = (),
-        device: str = "auto",
-        trust: bool = False,
+        self, path: str | Path, overrides: Sequence[str] = (), device: str = "auto", trust: bool = False
     ) -> None:
         state = checkpoint.load(path)
         config = config_from_dict(state["config"], overrides, name=state["name"], source=str(path))
@@ -48,36 +42,48 @@ class Trained:
             raise UserError(f"{path} asks to import code of yours: {', '.join(named)}. If that is right, add --trust.")
         require_valid(config)
         self.experiment = make_experiment(config.data)
-        unknown = [name for name in sets if name not in self.experiment.evaluation]
-        if unknown:
-            known = ", ".join(self.experiment.evaluation) or "none"
-            raise UserError(f"the config has no evaluation set `{unknown[0]}`; it has {known}")
+        self.name: str = state["name"]
         self.step: int = state["step"]
         self.classes: list[str] = state["classes"]
+        self.num_classes: int = state["num_classes"]
         self.sources: dict[str, str] = state["sources"]
         self.recorded: dict[str, float] = state["metrics"] if state["evaluated_at"] == self.step else {}
+        self._trained_with: dict[str, dict] = state["config"].get("evaluation", {})
 
-        chosen = {name: each for name, each in self.experiment.evaluation.items() if not sets or name in sets}
-        trained_with = state["config"].get("evaluation", {})
-
-        def source_for(name: str) -> str | None:
-            # Other data, asked for by an override, may come from elsewhere.
-            same = trained_with.get(name, {}).get("dataset") == chosen[name].dataset
-            return self.sources.get(name) if same else None
-
-        self.loaders = build_evaluation_loaders(chosen, self.experiment.seed, source_for)
-        for name, loader in self.loaders.items():
-            self.sources[name] = name_source(loader.dataset, chosen[name].dataset)
-        for name, loader in self.loaders.items():
-            classes = [str(each) for each in getattr(loader.dataset, "classes", self.classes)]
-            if self.classes and classes != self.classes:
-                raise UserError(f"evaluation.{name} has the classes {classes}; the model knows {self.classes}")
-        place = DevicePlacement(device).device
-        model = MODELS.build(without_weights(self.experiment.model)).to(place)
+        self.device = DevicePlacement(device).device
+        model = MODELS.build(self.experiment.model).to(self.device)
         model.load_state_dict(state["model"])
-        self.loss = LOSSES.build(self.experiment.loss).to(place)
+        self.loss = LOSSES.build(self.experiment.loss).to(self.device)
         self.loss.load_state_dict(state["loss"])
         self.forward = Forward(
             model.eval(), self.experiment.precision, self.experiment.compile, self.experiment.channels_last
         )
-        self.metrics = MetricSet(self.experiment.metrics, state["num_classes"], place)
+
+    def evaluation_loaders(self, sets: Sequence[str] = ()) -> dict[str, EvaluationLoader]:
+        """The evaluation sets of the config, or those named; from the sources that the run was trained on.
+
+        Raises:
+            UserError: no set of that name, data that is not there, or other classes than the model knows.
+        """
+        configs = self.experiment.evaluation
+        unknown = [name for name in sets if name not in configs]
+        if unknown:
+            raise UserError(f"the config has no evaluation set `{unknown[0]}`; it has {', '.join(configs) or 'none'}")
+        chosen = {name: each for name, each in configs.items() if not sets or name in sets}
+
+        def source_for(name: str) -> str | None:
+            # Other data, asked for by an override, may come from elsewhere.
+            same = self._trained_with.get(name, {}).get("dataset") == chosen[name].dataset
+            return self.sources.get(name) if same else None
+
+        loaders = build_evaluation_loaders(chosen, self.experiment.seed, source_for)
+        for name, loader in loaders.items():
+            self.sources[name] = name_source(loader.dataset, chosen[name].dataset)
+            classes = [str(each) for each in getattr(loader.dataset, "classes", self.classes)]
+            if self.classes and classes != self.classes:
+                raise UserError(f"evaluation.{name} has the classes {classes}; the model knows {self.classes}")
+        return loaders
+
+    def new_metrics(self) -> MetricSet:
+        """A fresh set of the config's metrics."""
+        return MetricSet(self.experiment.metrics, self.num_classes, self.device)

@@ -36,14 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from knoll.runner import Trained
     from knoll.runner.evaluate import evaluate
 
-    trained = Trained(options.checkpoint, options.overrides, options.set, options.device, options.trust)
+    trained = Trained(options.checkpoint, options.overrides, options.device, options.trust)
+    loaders = trained.evaluation_loaders(options.set)
     rows: list[dict] = []
 
     def keep(name: str, batch, logits) -> None:
-        rows.extend(predictions(trained, name, batch, logits))
+        rows.extend(predictions(loaders[name].dataset, name, trained.classes, batch, logits))
 
     metrics = evaluate(
-        trained.forward, trained.loaders, trained.loss, trained.metrics, on_batch=keep if options.out else None
+        trained.forward, loaders, trained.loss, trained.new_metrics(), on_batch=keep if options.out else None
     )
     print(f"{options.checkpoint}  step {trained.step}")
     for name, value in metrics.items():
@@ -57,9 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def predictions(trained, name: str, batch, logits) -> list[dict]:
+def predictions(dataset, name: str, classes: list[str], batch, logits) -> list[dict]:
     """A row for every image of a batch: what it is called, its label, the prediction and all probabilities."""
-    dataset, classes = trained.loaders[name].dataset, trained.classes
     rows = []
     for index, label, probabilities in zip(
         batch.indices.tolist(), batch.labels.tolist(), logits.softmax(1).cpu().tolist(), strict=True

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from knoll.models.classifier import ImageClassifier
-from knoll.registry import MODELS, ConfigError, UserError
+from knoll.registry import MODELS, ConfigError
 
 HEAD = dict(type="LinearHead", num_classes=10)
 
@@ -37,17 +36,6 @@ def test_built_from_modules() -> None:
     features = torch.randn(2, 7)
     model = ImageClassifier(Returns(features, num_features=7), head)
     assert torch.equal(model(torch.zeros(2, 1, 1, 1)), head(features))
-
-
-def test_weights_from_a_file(tmp_path: Path) -> None:
-    config = dict(type="ImageClassifier", backbone=dict(type="Tudui"), head=HEAD)
-    first = MODELS.build(config)
-    torch.save(first.state_dict(), tmp_path / "tudui.pth")
-    second = MODELS.build(dict(config, weights=str(tmp_path / "tudui.pth")))
-    for key, value in first.state_dict().items():
-        assert torch.equal(second.state_dict()[key], value), key
-    with pytest.raises(UserError, match=r"weights: there is no file /.*absent\.pth"):
-        MODELS.build(dict(config, weights=str(tmp_path / "absent.pth")))
 
 
 def test_backbone_without_num_features() -> None:

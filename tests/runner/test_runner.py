@@ -164,7 +164,7 @@ def test_channels_last_and_compile_change_nothing_but_rounding(tiny):
 def test_testing_a_checkpoint_gives_the_metrics_of_training_to_the_last_digit(tiny, working_directory):
     metrics = Runner(tiny, "run").train()
     trained = Trained(working_directory / "run/checkpoints/last.pt")
-    again = evaluate(trained.forward, trained.loaders, trained.loss, trained.metrics)
+    again = evaluate(trained.forward, trained.evaluation_loaders(), trained.loss, trained.new_metrics())
     assert again == metrics == trained.recorded
 
 
@@ -272,12 +272,14 @@ def test_a_failing_hook_does_not_keep_the_others_from_ending(tiny, spy):
 def test_another_data_set_may_be_tested_and_is_named(tiny, working_directory):
     Runner(tiny | dict(duration=1), "run").train()
     override = "evaluation.val.dataset={'type': 'ArrayFile', 'path': 'arrays.npz', 'split': 'val', 'source': 'new'}"
-    assert Trained(working_directory / "run/checkpoints/last.pt", [override]).sources["val"] == "new"
+    trained = Trained(working_directory / "run/checkpoints/last.pt", [override])
+    trained.evaluation_loaders()
+    assert trained.sources["val"] == "new"
 
 
 def test_a_checkpoint_does_not_need_the_file_that_its_weights_began_with(tiny, working_directory):
     torch.save(Runner(tiny, "unused").model.state_dict(), "begin.pth")
-    tiny["model"]["weights"] = "begin.pth"
+    tiny["weights"] = "begin.pth"
     Runner(tiny | dict(duration=2), "run").train()
     (working_directory / "begin.pth").unlink()
     last = working_directory / "run/checkpoints/last.pt"
@@ -300,9 +302,11 @@ def test_of_the_same_candidates_training_and_evaluation_take_the_same(tiny, arra
     np.savez(working_directory / "gone.npz", **whole)
     last = working_directory / "run/checkpoints/last.pt"
     assert Runner(tiny | dict(duration=1), "run", resume=last).sources == dict(train="second", val="second")
-    assert Trained(last).sources["val"] == "second"
+    trained = Trained(last)
+    trained.evaluation_loaders()
+    assert trained.sources["val"] == "second"
     assert Runner(tiny, "new").sources == dict(train="gone", val="gone")
 
     (working_directory / "arrays.npz").unlink()
     with pytest.raises(UserError, match="only second will do"):
-        Trained(last)
+        Trained(last).evaluation_loaders()
