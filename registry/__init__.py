@@ -5,7 +5,7 @@ from .config import Config, config_from_dict, load_config
 from .discover import import_siblings
 from .duration import Duration, to_steps
 from .errors import ConfigError, DuplicateNameError, UnavailableError, UnknownNameError, UserError
-from .experiment import EvaluationData, Experiment, TrainData, make_experiment
+from .experiment import EvaluationData, Experiment, TrainData, Weights, make_experiment
 from .registries import (
     BACKBONES,
     DATASETS,
@@ -49,6 +49,7 @@ __all__ = [
     "UnavailableError",
     "UnknownNameError",
     "UserError",
+    "Weights",
     "build_from_cfg",
     "check",
     "config_from_dict",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import types
 import typing
 from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
@@ -90,8 +91,8 @@ class _Checker:
         hints = parameters(target).annotations
         for key, value in data.items():
             here, annotation = (*path, key), hints.get(key, Any)
-            if is_settings(annotation) and isinstance(value, dict):
-                self.settings(annotation, value, here)
+            if (settings := _settings_in(annotation)) and isinstance(value, dict):
+                self.settings(settings, value, here)
             elif _is_dict_of_settings(annotation) and isinstance(value, dict):
                 for name, item in value.items():
                     if isinstance(item, dict):
@@ -190,6 +191,13 @@ def _dict(value: Any) -> Mapping:
 def _names_metric(annotation: Any) -> bool:
     choices = [annotation, *typing.get_args(annotation)]
     return any(METRIC_NAME in getattr(choice, "__metadata__", ()) for choice in choices)
+
+
+def _settings_in(annotation: Any) -> Any:
+    """The dataclass that an annotation is, or names among others: `str | Weights | None`."""
+    one_of = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    choices = typing.get_args(annotation) if one_of else (annotation,)
+    return next((each for each in choices if is_settings(each)), None)
 
 
 def _is_dict_of_settings(annotation: Any) -> bool:

@@ -45,6 +45,28 @@ class EvaluationData:
 
 
 @dataclass
+class Weights:
+    """What the model begins with, and how far it must fit.
+
+    Args:
+        source: a file; an https address; `torchvision/ResNet34_Weights.IMAGENET1K_V1`, `timm/resnet34.a1_in1k`: names
+            of those libraries' weights. What is fetched is kept in their own folders.
+        sha256: what the file's SHA-256 must be, or begin with.
+        entry: the key that the weights stand under in the file, if it is none of the usual.
+        rename: beginnings of names in the file, and what to put in their place: {"linear.": "head.fc."}.
+        drop: names in the file, as shell patterns, to leave out.
+        least: the share of the model's tensors, its head aside, that the file must fill.
+    """
+
+    source: str
+    sha256: str | None = None
+    entry: str | None = None
+    rename: dict[str, str] = field(default_factory=dict)
+    drop: list[str] = field(default_factory=list)
+    least: Annotated[float, AtLeast(0)] = 0.9
+
+
+@dataclass
 class Experiment:
     """The top-level keys of a config.
 
@@ -53,7 +75,8 @@ class Experiment:
         loss: from LOSSES.
         optimizer: from OPTIMIZERS.
         train: what is trained on.
-        weights: a file that the model begins with; one that resumes begins with its checkpoint.
+        weights: what the model begins with: a file or another source, or all settings of `Weights`. A run that
+            resumes begins with its checkpoint.
         duration: how long: "15ep", or steps.
         evaluation: sets to evaluate, by name; their metrics are called `name/metric`, for example `val/top1`.
         metrics: from METRICS, by name; measured on every evaluation set, which also reports its `loss`.
@@ -73,7 +96,7 @@ class Experiment:
     optimizer: dict
     train: TrainData
     duration: RunLength
-    weights: str | None = None
+    weights: str | Weights | None = None
     evaluation: dict[str, EvaluationData] = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
     hooks: dict = field(default_factory=dict)
@@ -94,4 +117,8 @@ def make_experiment(data: Mapping) -> Experiment:
     fields["evaluation"] = {
         name: EvaluationData(**bind(EvaluationData, each)[0]) for name, each in data.get("evaluation", {}).items()
     }
+    if isinstance(data.get("weights"), Mapping):
+        fields["weights"] = Weights(**bind(Weights, data["weights"])[0])
+    elif isinstance(data.get("weights"), str):
+        fields["weights"] = Weights(data["weights"])
     return Experiment(**fields)

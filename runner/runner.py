@@ -133,7 +133,8 @@ class Runner:
         seed_run(derive_seed(experiment.seed, "model"))
         self.model = MODELS.build(experiment.model)
         if with_weights and experiment.weights is not None:
-            load_weights(self.model, experiment.weights)
+            for line in load_weights(self.model, experiment.weights, self.classes):
+                logger.info("%s", line)
         self.loss_function = LOSSES.build(experiment.loss)
         trained = [*self.model.parameters(), *self.loss_function.parameters()]
         self.optimizer = OPTIMIZERS.build(experiment.optimizer, default_args=dict(params=trained))

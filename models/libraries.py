@@ -1,0 +1,135 @@
+"""Every model of timm and torchvision by its name, `timm/convnext_tiny`: whole among MODELS, without its last layer
+among BACKBONES. Their weights come like any others: by `weights` at the top of the config."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+import warnings
+from collections.abc import Callable, Iterable
+from inspect import Parameter
+from typing import Annotated, Any
+
+from torch import nn
+
+from ..registry import BACKBONES, MODELS
+from ..registry.fit import Misfit
+from ..registry.signature import parameters
+
+# What these libraries would do themselves, and Knoll does for every model alike.
+_NOT_OURS = ("weights", "progress", "pretrained_cfg", "aux_logits", "init_weights")
+
+
+class _AtTheTop:
+    """Marks `pretrained=True`, which people know from timm: says where it is written here."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def check(self, value: Any) -> None:
+        if value:
+            raise Misfit(f"it at the top of the config, where every model's weights are: weights={self.name!r}")
+
+
+class _Timm:
+    """timm's models; timm is imported when the first of them is asked for."""
+
+    def __init__(self, without_head: bool) -> None:
+        self.without_head = without_head
+
+    def get(self, name: str) -> Callable[..., nn.Module] | None:
+        import timm
+
+        if not timm.is_model(name):
+            return None
+
+        def create(**arguments: Any) -> nn.Module:
+            arguments.pop("pretrained", None)
+            return timm.create_model(name, **arguments)
+
+        def create_backbone(**arguments: Any) -> nn.Module:
+            model: Any = create(num_classes=0, **arguments)
+            # What a timm model returns without its last layer is pooled, and may have passed a layer of another width.
+            model.num_features = model.head_hidden_size
+            channels = arguments.get("in_chans", 3)
+            model.example_shape = (channels, *model.pretrained_cfg.get("input_size", (3, 224, 224))[1:])
+            return model
+
+        kind = typing.get_type_hints(timm.model_entrypoint(name)).get("return")
+        known = timm.get_pretrained_cfg(name)
+        weights = f"timm/{name}.{known.tag}" if known is not None and known.tag else f"timm/{name}"
+        return _with_signature(create_backbone if self.without_head else create, kind, self.without_head, weights)
+
+    def names(self) -> Iterable[str]:
+        import timm
+
+        return timm.list_models()
+
+
+class _Torchvision:
+    """torchvision's classifiers."""
+
+    def __init__(self, without_head: bool) -> None:
+        self.without_head = without_head
+
+    def get(self, name: str) -> Callable[..., nn.Module] | None:
+        from torchvision.models import get_model_builder, get_model_weights
+
+        if name not in self.names():
+            return None
+        builder = get_model_builder(name)
+
+        def create(**arguments: Any) -> nn.Module:
+            arguments.pop("pretrained", None)
+            if name in ("googlenet", "inception_v3"):  # ours is the GoogLeNet with auxiliary heads
+                arguments = dict(aux_logits=False, init_weights=True, **arguments)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                return builder(weights=None, **arguments)
+
+        def create_backbone(**arguments: Any) -> nn.Module:
+            model: Any = create(**arguments)
+            model.num_features = _take_last_layer(model)
+            model.example_shape = (3, 299, 299) if name == "inception_v3" else (3, 224, 224)
+            return model
+
+        kind = typing.get_type_hints(builder).get("return")
+        weights = f"torchvision/{next(iter(get_model_weights(name)))}"
+        return _with_signature(create_backbone if self.without_head else create, kind, self.without_head, weights)
+
+    def names(self) -> Iterable[str]:
+        import torchvision
+
+        return torchvision.models.list_models(module=torchvision.models)
+
+
+def _take_last_layer(model: nn.Module) -> int:
+    """Replace a model's last layer, which makes classes of features, by nothing; returns the number of features."""
+    layers = [(name, each) for name, each in model.named_modules() if isinstance(each, (nn.Linear, nn.Conv2d))]
+    name, layer = layers[-1]
+    parent, _, own = name.rpartition(".")
+    setattr(model.get_submodule(parent), own, nn.Identity())
+    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+
+
+def _with_signature(
+    create: Callable[..., nn.Module], kind: Any, without_head: bool, weights: str
+) -> Callable[..., nn.Module]:
+    """Give a factory the arguments of the class it makes, so that a misspelt one is found before it is called."""
+    create.__doc__ = inspect.getdoc(kind) if inspect.isclass(kind) else None
+    if not inspect.isclass(kind) or not issubclass(kind, nn.Module):
+        return create  # the library does not say: it will, when it is called
+    known = parameters(kind)
+    withheld = {*_NOT_OURS, *(("num_classes",) if without_head else ())}
+    create.__annotations__ = {key: each for key, each in known.annotations.items() if key not in withheld}
+    create.__annotations__["pretrained"] = Annotated[bool, _AtTheTop(weights)]
+    # The library gives what its class requires; a config only changes that.
+    taken = [Parameter(key, Parameter.KEYWORD_ONLY, default=None) for key in create.__annotations__]
+    taken += [Parameter("arguments", Parameter.VAR_KEYWORD)] if known.takes_any else []
+    create.__signature__ = inspect.Signature(taken)  # pyright: ignore[reportFunctionMemberAccess]
+    return create
+
+
+for _registry, _without_head in ((MODELS, False), (BACKBONES, True)):
+    _registry.add_source("timm", _Timm(_without_head))
+    _registry.add_source("torchvision", _Torchvision(_without_head))

@@ -1,0 +1,158 @@
+"""Reading weights from a file: plain tensors only, whatever they are wrapped in, and nothing in the file is run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...registry import UserError
+from ...registry.names import did_you_mean
+
+# Where training scripts keep a model's weights in what they save; averaged ones are taken only if there are no others.
+ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "model_ema", "state_dict_ema")
+
+
+class _Ignored:
+    """Stands in a file for an object that is not needed: takes anything, keeps nothing."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> _Ignored:
+        return object.__new__(cls)
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        pass
+
+    def __setstate__(self, _state: Any) -> None:
+        pass
+
+
+def _stand_in(name: str) -> type[_Ignored]:
+    module, _, own = name.rpartition(".")
+    return type(own, (_Ignored,), {"__module__": module, "__qualname__": own})
+
+
+# What checkpoints of timm and torchvision (command line arguments), of mmengine (logs) and of many scripts (figures as
+# numpy numbers) hold beside the weights. It is not unpickled: each such object becomes an `_Ignored`.
+_IGNORED: list[Any] = [
+    _stand_in(name)
+    for name in (
+        "argparse.Namespace",
+        "mmengine.logging.history_buffer.HistoryBuffer",
+        "numpy.ndarray",
+        "numpy.dtype",
+        *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+        *(f"numpy.dtypes.{kind}DType" for kind in ("Float64", "Float32", "Int64", "Int32", "Bool")),
+    )
+]
+
+
+class Found(NamedTuple):
+    """The weights of a file, and what is known of them."""
+
+    tensors: dict[str, Tensor]
+    classes: list[str]  # of one of our checkpoints; else none
+    notes: list[str]
+
+
+def read_weights(path: Path, entry: str | None = None) -> Found:
+    """The tensors of a file by name.
+
+    Args:
+        path: a `.safetensors`, or what `torch.save` wrote: a state dict, or a dict that holds one.
+        entry: the key that the state dict stands under; one of ENTRIES is found without it.
+
+    Raises:
+        UserError: no such file, a file that is none of these, or damaged. Says which, and what to do.
+    """
+    if not path.is_file():
+        kind = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise UserError(f"weights: {path.absolute()} {kind}")
+    _refuse_what_is_no_weights(path)
+    if path.suffix == ".safetensors":
+        return Found(_load_safetensors(path), [], [])
+    return unwrap(_load_torch(path), str(path), entry)
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except Exception as error:  # a damaged file can raise anything
+        raise _damaged(path, error) from error
+
+
+def _load_torch(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(_IGNORED):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        whole = re.search(r"Unsupported (?:global|class).*?([\w.]+\.\w+)", str(error))
+        if whole or "TorchScript" in str(error):
+            what = f"a pickled {whole[1]}" if whole else "a TorchScript archive"
+            raise UserError(
+                f"{path} holds not only tensors but a whole model or other objects ({what}). Unpickling such can run "
+                "any code, so it is refused. Where it was made, save the weights alone: "
+                "torch.save(model.state_dict(), 'new.pth')"
+            ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    size = path.stat().st_size
+    return UserError(
+        f"{path} cannot be read as weights: it is damaged or cut off ({size:,} bytes), or neither torch.save nor "
+        f"safetensors wrote it ({type(error).__name__}). Fetch it again."
+    )
+
+
+def _refuse_what_is_no_weights(path: Path) -> None:
+    """What is often saved in the place of weights by a download that went wrong."""
+    with open(path, "rb") as file:
+        start = file.read(512).lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise UserError(
+            f"{path} is a web page, not weights: the address leads to a page about the file, or to one that says no. "
+            "Fetch it again with the address of the file itself (on GitHub, the one under 'raw')."
+        )
+    if start.startswith(b"version https://git-lfs"):
+        raise UserError(f"{path} is a pointer of Git LFS, not weights: run `git lfs pull` where it was cloned.")
+
+
+def unwrap(loaded: Any, origin: str, entry: str | None = None) -> Found:
+    """The state dict in what a file holds.
+
+    Raises:
+        UserError: there is none; names what there is.
+    """
+    notes: list[str] = []
+    classes: list[str] = []
+    if isinstance(loaded, Mapping):
+        names = loaded.get("classes")
+        classes = [str(name) for name in names] if isinstance(names, (list, tuple)) else []
+        holding = [key for key in loaded if isinstance(key, str) and isinstance(loaded[key], Mapping)]
+        if entry is not None:
+            if entry not in holding:
+                raise UserError(
+                    f"weights.entry: {origin} holds nothing called `{entry}`.{did_you_mean(entry, holding)}"
+                )
+            loaded = loaded[entry]
+        elif found := [key for key in ENTRIES if key in holding]:
+            loaded = loaded[found[0]]
+            notes += [f"the file holds `{key}` too: weights.entry='{key}' takes that" for key in found[1:]]
+    tensors = {str(key): value for key, value in loaded.items()} if isinstance(loaded, Mapping) else None
+    if tensors is None:
+        raise UserError(f"{origin} holds no state dict but a {type(loaded).__name__}")
+    others = [key for key, value in tensors.items() if not isinstance(value, Tensor)]
+    if not tensors or len(others) == len(tensors):
+        there = f"other values, under {', '.join(others[:5])}" if others else "nothing"
+        raise UserError(
+            f"{origin} holds no state dict: there are no tensors, but {there}. weights.entry names its key."
+        )
+    if others:
+        notes.append(f"left out, for they are no tensors: {', '.join(others[:5])}{', ...' if others[5:] else ''}")
+    return Found({key: value for key, value in tensors.items() if key not in others}, classes, notes)
