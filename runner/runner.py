@@ -15,6 +15,7 @@ from ..datasets.combine import name_source
 from ..datasets.loader import Batch
 from ..datasets.randomness import derive_seed, random_state, seed_run, set_random_state
 from ..hooks.hook import Hooks
+from ..models.pretrained import compare
 from ..models.weights import load_weights
 from ..registry import (
     HOOKS,
@@ -133,7 +134,8 @@ class Runner:
         seed_run(derive_seed(experiment.seed, "model"))
         self.model = MODELS.build(experiment.model)
         if with_weights and experiment.weights is not None:
-            for line in load_weights(self.model, experiment.weights, self.classes):
+            report = load_weights(self.model, experiment.weights, self.classes)
+            for line in [*report, *compare(self.config)]:
                 logger.info("%s", line)
         self.loss_function = LOSSES.build(experiment.loss)
         trained = [*self.model.parameters(), *self.loss_function.parameters()]

@@ -5,6 +5,7 @@
 
 Prints the resolved config, each value with the file and line it was written in, or all mistakes at once, each with its
 path, its place and the nearest name. Nothing is built and no data is read. Exit status 0 if there is no mistake.
+Where the weights' own mean, deviation, size or interpolation are known and differ from the config's, a note says so.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     width = min(70, max(len(text) for text, _ in rows))
     for text, place in rows:
         print(f"{text:<{width}}  # {place}")
+    if config.data.get("weights"):
+        from knoll.models.pretrained import compare
+
+        for line in compare(config):
+            print(line)
     return 0
 
 
