@@ -22,7 +22,10 @@ class Preprocessing(NamedTuple):
 
 
 def preprocessing_of(source: str) -> Preprocessing | None:
-    """The preprocessing of weights that timm or torchvision knows: by name, or by the name of torchvision's file."""
+    """The preprocessing of weights that timm or torchvision knows: by name, or by the name of torchvision's file.
+
+    Of a file that torchvision no longer lists, such as resnet34-333f7ec4.pth, the first weights of that model tell.
+    """
     if source.startswith("timm/"):
         return _of_timm(source.removeprefix("timm/"))
     if source.startswith("torchvision/"):
@@ -30,7 +33,9 @@ def preprocessing_of(source: str) -> Preprocessing | None:
             return _of_torchvision(torchvision_entry(source))
         except UserError:  # a misspelt name: loading says so
             return None
-    entry = _torchvision_files().get(Path(source).name)
+    file = Path(source).name
+    files = _torchvision_files()
+    entry = files.get(file) or files.get(file.partition("-")[0])
     return _of_torchvision(entry) if entry is not None else None
 
 
@@ -53,12 +58,13 @@ def _of_torchvision(entry: Any) -> Preprocessing:
 
 @cache
 def _torchvision_files() -> dict[str, Any]:
-    """All weights of torchvision's classifiers by the name of their file."""
+    """All weights of torchvision's classifiers by the name of their file; the first of each by the model's name."""
     import torchvision
     from torchvision.models import get_model_weights, list_models
 
-    models = list_models(module=torchvision.models)
-    return {Path(entry.url).name: entry for model in models for entry in get_model_weights(model)}
+    known = {model: list(get_model_weights(model)) for model in list_models(module=torchvision.models)}
+    files = {Path(entry.url).name: entry for entries in known.values() for entry in entries}
+    return files | {model: entries[0] for model, entries in known.items()}
 
 
 def compare(config: Config) -> list[str]:

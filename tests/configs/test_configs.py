@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from knoll.registry import load_config
 from knoll.runner import Runner
@@ -16,7 +17,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 @pytest.fixture
 def data(working_directory):
-    """MNIST, Fashion-MNIST and CIFAR-10 with a few images, in `data`."""
+    """MNIST, Fashion-MNIST, CIFAR-10, ants and bees with a few images, in `data`."""
     rng = np.random.default_rng(0)
     cifar = {}
     for split, count in (("train", 260), ("test", 20)):
@@ -34,6 +35,14 @@ def data(working_directory):
             (raw / f"{prefix}-images-idx3-ubyte").write_bytes(header(2051, images.shape) + images.tobytes())
             (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(header(2049, labels.shape) + labels.tobytes())
 
+    for split, count in (("train", 40), ("val", 6)):
+        for kind in ("ants", "bees"):
+            folder = working_directory / "data/hymenoptera_data" / split / kind
+            folder.mkdir(parents=True)
+            for number in range(count // 2):
+                pixels = rng.integers(0, 256, (80, 100, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+
 
 def header(magic: int, sizes: tuple[int, ...]) -> bytes:
     return b"".join(number.to_bytes(4, "big") for number in (magic, *sizes))
@@ -42,10 +51,15 @@ def header(magic: int, sizes: tuple[int, ...]) -> bytes:
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_it_trains(path):
-    overrides = ["duration=2", "train.num_workers=0", "evaluation.test.num_workers=0"]
+    config = load_config(path).data
+    overrides = ["duration=2", "train.num_workers=0"]
+    overrides += [f"evaluation.{name}.num_workers=0" for name in config["evaluation"]]
     if "flowers" in path.stem:
-        overrides = ["duration=2", "train.num_workers=0", "evaluation.val.num_workers=0"]
         overrides += ["train.dataset.datasets.2.images=64", "evaluation.val.dataset.datasets.2.images=20"]
+    if config.get("vars", {}).get("crop") == 224 or "weights" in config:
+        overrides += ["vars.resize=72", "vars.crop=64"]
+    if "weights" in config:  # the file would be downloaded; loading it has tests of its own
+        overrides += ["weights=None"]
     runner = Runner(load_config(path, overrides), "run")
     metrics = runner.train()
     assert runner.step == 2
@@ -66,6 +80,10 @@ PARAMETERS = dict(
     # torchvision's resnet34 (21,797,672) and resnet18 (11,689,512) have 1000 classes of 512 weights and a bias; the
     # 3x3 stem has 64 * 3 * 9 weights in place of 64 * 3 * 49.
     resnet34_flowers=21_797_672 - 995 * 513,
+    resnet34_flowers_pretrained=21_797_672 - 995 * 513,
+    # torchvision's mobilenet_v2 (3,504,872) has 1000 classes of 1280 weights and a bias.
+    mobilenetv2_hymenoptera=3_504_872 - 998 * 1281,
+    mobilenetv2_flowers_frozen=3_504_872 - 995 * 1281,
     resnet18_cifar10=11_689_512 - 990 * 513 - 64 * 3 * 40,
     # torchvision's vgg16_bn (138,365,992) without its three linear layers, and one of 512 to 10.
     vgg16_cifar10=138_365_992 - (25088 * 4096 + 4096) - (4096 * 4096 + 4096) - (4096 * 1000 + 1000) + 5130,

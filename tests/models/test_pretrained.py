@@ -26,6 +26,7 @@ def transforms(mean=MEAN, std=STD, size=224, **options) -> list[dict]:
         "torchvision/ResNet34_Weights.IMAGENET1K_V1",
         "https://download.pytorch.org/models/resnet34-b627a593.pth",
         "somewhere/resnet34-b627a593.pth",
+        "https://download.pytorch.org/models/resnet34-333f7ec4.pth",  # as it was until 2021
     ],
 )
 def test_torchvision(source: str) -> None:
