@@ -24,7 +24,7 @@ class LabelledImages(Dataset):
 
     source: str = ""
     classes: list[str]
-    labels: Sequence[int]
+    labels: Sequence[int] | np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -80,9 +80,12 @@ def _build_dataset(config: dict, source: str | None) -> Any:
 def _check_labels(where: str, dataset: Any) -> None:
     """All labels at once: one out of range would, on a GPU, end the run at its batch with an unreadable error."""
     labels, classes = getattr(dataset, "labels", None), getattr(dataset, "classes", None)
-    if labels is None or classes is None or len(labels) == 0:
+    if labels is None or not classes or len(labels) == 0:
         return
     values = torch.as_tensor(labels)
+    if values.ndim == 2:
+        _check_rows(where, dataset, values, len(classes))
+        return
     wrong = ((values < 0) | (values >= len(classes))).nonzero()
     if len(wrong):
         index = int(wrong[0])
@@ -92,6 +95,16 @@ def _check_labels(where: str, dataset: Any) -> None:
         )
 
 
+def _check_rows(where: str, dataset: Any, values: torch.Tensor, classes: int) -> None:
+    """Labels (N, classes): what is in an image, as 0 and 1, or shares of classes."""
+    if values.shape[1] != classes:
+        raise UserError(f"{where}: there are {values.shape[1]} labels for each image, but {classes} classes")
+    wrong = ((values < 0) | (values > 1)).any(1).nonzero()
+    if len(wrong):
+        index = int(wrong[0])
+        raise UserError(f"{where}: the labels of {name_of(dataset, index)} are {values[index].tolist()}, not 0 to 1")
+
+
 def check_classes(train: Any, evaluation: Mapping[str, Any], model: Mapping) -> None:
     """Training set, evaluation sets and head must mean the same by a label.
 
@@ -99,7 +112,7 @@ def check_classes(train: Any, evaluation: Mapping[str, Any], model: Mapping) -> 
         UserError: they do not; names the classes or the numbers.
     """
     classes = getattr(train, "classes", None)
-    if classes is None:
+    if not classes:
         return
     for name, dataset in evaluation.items():
         others = getattr(dataset, "classes", classes)
@@ -110,10 +123,22 @@ def check_classes(train: Any, evaluation: Mapping[str, Any], model: Mapping) -> 
             if not only_here and not only_there:
                 how = f"train's order is {list(classes)}, {name}'s is {list(others)}"
             raise UserError(f"evaluation.{name} has other classes than train, so its labels mean something else: {how}")
-    head = model.get("head")
-    where, holder = ("model.head", head) if isinstance(head, Mapping) else ("model", model)
+    where, holder = _last_head(model)
+    if holder.get("type") == "BinaryHead" and len(classes) != 2:
+        raise UserError(
+            f"{where} is a BinaryHead, for two classes; the training data has {len(classes)}: take "
+            f"dict(type='LinearHead', num_classes={len(classes)})"
+        )
     if isinstance(holder.get("num_classes"), int) and holder["num_classes"] != len(classes):
         raise UserError(
             f"{where}.num_classes is {holder['num_classes']}, but the training data has {len(classes)} classes "
             f"({', '.join(map(str, classes[:10]))}{', ...' if len(classes) > 10 else ''}): set it to {len(classes)}"
         )
+
+
+def _last_head(model: Mapping) -> tuple[str, Mapping]:
+    """The part of a model's config that says how many classes there are, and its path."""
+    where, holder = ("model.head", model["head"]) if isinstance(model.get("head"), Mapping) else ("model", model)
+    while isinstance(holder.get("heads"), list) and holder["heads"]:
+        where, holder = f"{where}.heads.{len(holder['heads']) - 1}", holder["heads"][-1]
+    return where, holder

@@ -28,19 +28,26 @@ def Accuracy(num_classes: int, top_k: Annotated[int, AtLeast(1)] = 1) -> Any:
 METRICS.add_source("torchmetrics", ModuleClasses("torchmetrics.classification"))
 
 
+def is_multi_label(metric: Any) -> bool:
+    """Whether a metric judges every class of an image by itself, as torchmetrics' Multilabel... do."""
+    return hasattr(metric, "num_labels")
+
+
 class MetricSet:
     """The metrics of a config, for one set of images."""
 
     def __init__(self, configs: Mapping[str, dict], num_classes: int, device: Any = "cpu") -> None:
-        arguments = dict(num_classes=num_classes)
+        arguments = dict(num_classes=num_classes, num_labels=num_classes)
         self.metrics = {name: METRICS.build(each, default_args=arguments).to(device) for name, each in configs.items()}
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add logits (N, classes) and their labels (N,); of soft labels (N, classes) the largest counts."""
-        if labels.ndim == 2:
-            labels = labels.argmax(1)
+        """Add logits (N, classes) and their labels (N,) or (N, classes).
+
+        A multi-label metric takes each of the (N, classes) as a yes or no; for any other the largest is the class.
+        """
+        numbers = labels.argmax(1) if labels.ndim == 2 else labels
         for metric in self.metrics.values():
-            metric.update(logits, labels)
+            metric.update(logits, (labels > 0.5).int() if is_multi_label(metric) else numbers)
 
     def compute(self) -> dict[str, float]:
         """The metrics of all that was added since the last reset."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from ..datasets.combine import name_source
 from ..datasets.loader import EvaluationLoader
 from ..hooks.device_placement import DevicePlacement
@@ -83,6 +85,15 @@ class Trained:
             if self.classes and classes != self.classes:
                 raise UserError(f"evaluation.{name} has the classes {classes}; the model knows {self.classes}")
         return loaders
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether several classes may be in one image."""
+        return getattr(getattr(self.forward.model, "head", self.forward.model), "multi_label", False)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of each class, from logits (N, classes): they add up to 1, unless several may be in one image."""
+        return logits.sigmoid() if self.multi_label else logits.softmax(1)
 
     def new_metrics(self) -> MetricSet:
         """A fresh set of the config's metrics."""

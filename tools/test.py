@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: list[dict] = []
 
     def keep(name: str, batch, logits) -> None:
-        rows.extend(predictions(loaders[name].dataset, name, trained.classes, batch, logits))
+        rows.extend(predictions(trained, loaders[name].dataset, name, batch, logits))
 
     metrics = evaluate(
         trained.forward, loaders, trained.loss, trained.new_metrics(), on_batch=keep if options.out else None
@@ -58,25 +58,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def predictions(dataset, name: str, classes: list[str], batch, logits) -> list[dict]:
-    """A row for every image of a batch: what it is called, its label, the prediction and all probabilities."""
-    rows = []
-    for index, label, probabilities in zip(
-        batch.indices.tolist(), batch.labels.tolist(), logits.softmax(1).cpu().tolist(), strict=True
-    ):
-        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+def predictions(trained, dataset, name: str, batch, logits) -> list[dict]:
+    """A row for every image of a batch: what it is called, its label, the prediction and all probabilities.
+
+    Where an image may have several labels, they are named with spaces between.
+    """
+    classes, rows = trained.classes or [str(number) for number in range(logits.shape[1])], []
+    likely = trained.probabilities(logits).cpu().tolist()
+    for index, label, probabilities in zip(batch.indices.tolist(), batch.labels.tolist(), likely, strict=True):
+        truth = names_of(label, classes, trained.multi_label)
+        prediction = names_of(probabilities, classes, trained.multi_label)
         rows.append(
             {
                 "set": name,
                 "index": index,
                 "name": dataset.name(index) if hasattr(dataset, "name") else index,
-                "label": classes[label],
-                "prediction": classes[best],
-                "correct": int(best == label),
+                "label": truth,
+                "prediction": prediction,
+                "correct": int(prediction == truth),
                 **{f"p({each})": f"{p:.6g}" for each, p in zip(classes, probabilities, strict=True)},
             }
         )
     return rows
+
+
+def names_of(values: int | list[float], classes: list[str], several: bool) -> str:
+    """The class of a label or of probabilities: its number, the largest, or all above one half."""
+    if isinstance(values, int):
+        return classes[values]
+    if several:
+        return " ".join(name for name, value in zip(classes, values, strict=True) if value > 0.5)
+    return classes[max(range(len(values)), key=values.__getitem__)]
 
 
 def write(rows: list[dict], path: Path) -> None:
