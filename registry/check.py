@@ -107,7 +107,7 @@ class _Checker:
 
     def slot(self, registry: Registry, key: str, value: Any, path: KeyPath) -> None:
         """A key that a registry owns: `head` holds one entry, `metrics` several, by name or in a list."""
-        if key == registry.name:
+        if key != registry.plural:
             if isinstance(value, dict):
                 self.entry(registry, value, path)
         elif isinstance(value, dict):

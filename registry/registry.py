@@ -40,6 +40,7 @@ class Registry:
     Args:
         name: what one entry is called: "backbone". In a config, a dict under the key `backbone` is looked up here,
             and so is every item under its plural, `backbones`.
+        also: further keys under which a config holds one entry: an `auxiliary_head` is a head.
         build_func: replaces `build_from_cfg`; called as `build_func(cfg, *args, registry=self, **kwargs)`.
         locations: modules that register entries here; imported when a name is first asked for.
         provides: arguments that Knoll itself passes to every entry of this registry (a head's `in_features`),
@@ -55,6 +56,7 @@ class Registry:
         build_func: Callable | None = None,
         *,
         plural: str | None = None,
+        also: Sequence[str] = (),
         locations: Sequence[str] = (),
         provides: Sequence[str] = (),
         durations: bool = False,
@@ -69,7 +71,7 @@ class Registry:
         self._modules: dict[str, Callable] = {}
         self._places: dict[str, str] = {}
         self._sources: dict[str, Source] = {}
-        for key in (self.name, self.plural):
+        for key in (self.name, self.plural, *also):
             Registry.by_key.setdefault(key, self)  # a second registry of that name does not take the keys over
 
     # --- registering ---------------------------------------------------------------------------------------------

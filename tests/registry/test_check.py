@@ -201,6 +201,23 @@ def test_one_mistake_one_message(changes, path, message):
     assert message in problems[0].message
 
 
+@pytest.mark.parametrize(
+    ("head", "path", "message"),
+    [
+        (dict(type="LinerHead", num_classes=10), "model.auxiliary_head.type", "Did you mean `LinearHead`"),
+        (dict(type="LinearHead"), "model.auxiliary_head", "`num_classes` is missing"),
+        (dict(type="LinearHead", num_classes=10, in_features=3), "model.auxiliary_head.in_features", "by Knoll"),
+        (dict(type="LinearHead", num_classes=10, drop=0.1), "model.auxiliary_head.drop", "Did you mean `dropout`?"),
+        (dict(type="LeNet5"), "model.auxiliary_head.type", "it is not a head"),
+    ],
+)
+def test_an_auxiliary_head_is_a_head(head, path, message):
+    model = minimal()["model"] | dict(backbone=dict(type="GoogLeNet"), auxiliary_head=head)
+    problems = check(Config(minimal(model=model)))
+    assert [".".join(map(str, problem.path)) for problem in problems] == [path]
+    assert message in problems[0].message
+
+
 def test_what_a_subclass_passes_to_its_base_is_not_missing():
     metrics = dict(f1=dict(type="torchmetrics/MulticlassF1Score", average="macro"))
     assert check(Config(minimal(metrics=metrics))) == []
