@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..models.outputs import Outputs
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -31,8 +33,15 @@ class Forward:
         self._call = torch.compile(model) if compile else model
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits in fp32. Under "fp32" autocast is off; the path is the same."""
+        """Logits in fp32."""
+        return self.outputs(images).logits
+
+    def outputs(self, images: Tensor) -> Outputs:
+        """Logits in fp32, and those of auxiliary heads. Under "fp32" autocast is off; the path is the same."""
         dtype = DTYPES[self.precision]
         with torch.autocast(self.device.type, dtype=dtype, enabled=self.precision != "fp32"):
-            logits = self._call(images.contiguous(memory_format=self.memory_format))
-        return logits.float()
+            outputs = self._call(images.contiguous(memory_format=self.memory_format))
+        if isinstance(outputs, Outputs):
+            auxiliary = tuple(logits.float() for logits in outputs.auxiliary)
+            return Outputs(outputs.logits.float(), auxiliary, outputs.auxiliary_weight)
+        return Outputs(outputs.float())

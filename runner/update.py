@@ -33,20 +33,24 @@ class Update:
         """Gradients of the mean loss over all images of the batches, unscaled.
 
         Returns:
-            that loss, a scalar on the device, and the logits of each batch; both detached.
+            that loss, a scalar on the device, and the logits of each batch; both detached. Auxiliary heads count in the
+            loss, and not in the logits.
         """
         self.optimizer.zero_grad(set_to_none=True)
         images = sum(len(batch.labels) for batch in batches)
-        losses, outputs = [], []
+        losses, logits = [], []
         for batch in batches:
-            logits = self.forward(batch.images)
+            outputs = self.forward.outputs(batch.images)
+            loss = self.loss(outputs.logits, batch.labels)
+            for auxiliary in outputs.auxiliary:
+                loss = loss + outputs.auxiliary_weight * self.loss(auxiliary, batch.labels)
             # By its share of the images: an epoch's last batch may be smaller than the others.
-            loss = self.loss(logits, batch.labels) * (len(batch.labels) / images)
+            loss = loss * (len(batch.labels) / images)
             self.scaler.scale(loss).backward()
             losses.append(loss.detach())
-            outputs.append(logits.detach())
+            logits.append(outputs.logits.detach())
         self.scaler.unscale_(self.optimizer)
-        return torch.stack(losses).sum(), outputs
+        return torch.stack(losses).sum(), logits
 
     def step(self) -> None:
         """Clip the gradients and move the weights; fp16's scaler leaves out a step whose gradients overflowed."""

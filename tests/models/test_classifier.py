@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from knoll.models.classifier import ImageClassifier
+from knoll.models.outputs import Outputs
 from knoll.registry import MODELS, ConfigError
 
 HEAD = dict(type="LinearHead", num_classes=10)
@@ -57,3 +58,53 @@ def test_backbone_that_returns_something_else(value: Any, returned: str) -> None
     message = rf"Returns: .* \(N, 64\) or \(N, 64, H, W\), for its num_features is 64; it returned {returned}"
     with pytest.raises(ConfigError, match=message):
         model(torch.zeros(2, 3, 8, 8))
+
+
+# --- auxiliary heads --------------------------------------------------------------------------------------------------
+
+AUXILIARY = dict(type="GoogLeNetAuxiliaryHead", num_classes=10)
+
+
+def test_auxiliary_heads_are_for_training_only() -> None:
+    torch.manual_seed(0)
+    model = ImageClassifier(dict(type="GoogLeNet"), HEAD, auxiliary_head=AUXILIARY | dict(dropout=0.0))
+    images = torch.randn(2, 3, 64, 64)
+    assert list(model.auxiliary) == ["aux1", "aux2"]
+
+    features, maps = model.backbone.forward_auxiliary(images)
+    outputs = model(images)
+    assert isinstance(outputs, Outputs)
+    assert outputs.auxiliary_weight == 0.3
+    assert torch.equal(outputs.logits, model.head(features))
+    for name, logits, each in zip(["aux1", "aux2"], outputs.auxiliary, maps, strict=True):
+        assert logits.shape == (2, 10)
+        assert torch.equal(logits, model.auxiliary[name](each))
+
+    model.eval()
+    assert torch.equal(model(images), model.head(model.backbone(images)))
+
+
+def test_without_auxiliary_heads_training_gives_logits() -> None:
+    model = ImageClassifier(dict(type="GoogLeNet"), HEAD)
+    assert model.training
+    assert model(torch.randn(2, 3, 64, 64)).shape == (2, 10)
+    assert [key for key in model.state_dict() if not key.startswith(("backbone.", "head."))] == []
+
+
+def test_any_head_can_be_an_auxiliary_head() -> None:
+    model = ImageClassifier(dict(type="GoogLeNet"), HEAD, auxiliary_head=HEAD, auxiliary_weight=0.1)
+    assert [head.fc.weight.shape for head in model.auxiliary.values()] == [(10, 512), (10, 528)]
+    outputs = model(torch.randn(2, 3, 64, 64))
+    assert isinstance(outputs, Outputs)
+    assert outputs.auxiliary_weight == 0.1
+
+
+def test_backbone_without_auxiliary_outputs() -> None:
+    with pytest.raises(ConfigError, match="LeNet5 has nothing for an auxiliary_head: leave it out, or take a backbone"):
+        ImageClassifier(dict(type="LeNet5"), HEAD, auxiliary_head=AUXILIARY)
+
+
+def test_heads_of_different_classes() -> None:
+    message = "must tell the same classes apart, not 10 and 5: set auxiliary_head.num_classes to 10"
+    with pytest.raises(ConfigError, match=message):
+        ImageClassifier(dict(type="GoogLeNet"), HEAD, auxiliary_head=AUXILIARY | dict(num_classes=5))
