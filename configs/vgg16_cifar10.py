@@ -13,7 +13,7 @@ _base_ = "_base_/cifar10.py"
 config = dict(
     model=dict(
         type="ImageClassifier",
-        backbone=dict(type="VGG", depth=16, batch_norm=True),
+        backbone=dict(type="VGG", column="D", batch_norm=True),
         head=dict(type="LinearHead", num_classes=10),
     ),
     loss=dict(type="CrossEntropyLoss"),

@@ -1,4 +1,4 @@
-"""MLPHead: fully connected layers with ReLU and dropout between, the head of VGG."""
+"""MLPHead: fully connected layers with ReLU and dropout between, the head of VGG and AlexNet."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class MLPHead(nn.Module):
         in_features: filled in by ImageClassifier.
         hidden: the widths of the layers before the last.
         dropout: the share of each hidden layer that is set to zero in training.
+        dropout_first: dropout stands before each hidden layer instead of behind it. So has torchvision's AlexNet it,
+            whose weight file then loads (with `pool=6`); in the paper of AlexNet it stands behind (section 4.2).
         pool: 1 averages over the whole map; features without height and width, (N, in_features), need it.
 
     Raises:
@@ -35,6 +37,7 @@ class MLPHead(nn.Module):
         hidden: Sequence[int] = (4096, 4096),
         dropout: float = 0.5,
         pool: int = 7,
+        dropout_first: bool = False,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -43,7 +46,11 @@ class MLPHead(nn.Module):
         layers: list[nn.Module] = []
         width = in_features * pool * pool
         for next_width in hidden:
-            layers += [nn.Linear(width, next_width), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+            hidden_layer = [nn.Linear(width, next_width), nn.ReLU(inplace=True)]
+            if dropout_first:
+                layers += [nn.Dropout(dropout), *hidden_layer]
+            else:
+                layers += [*hidden_layer, nn.Dropout(dropout)]
             width = next_width
         layers.append(nn.Linear(width, num_classes))
         self.classifier = nn.Sequential(*layers)
