@@ -7,17 +7,20 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ...registry import BACKBONES
+from ..checkpointing import Checkpointed
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut (Fig. 5, left).
 
     (N, in_channels, H, W) -> (N, channels, H/stride, W/stride)
+
+    `stride_in` is for `Bottleneck`; here the first convolution has the stride.
     """
 
     expansion = 1  # output channels over `channels`
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, stride_in: str = "3x3") -> None:
         super().__init__()
         self.conv1 = conv3x3(in_channels, channels, stride)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -37,18 +40,18 @@ class Bottleneck(nn.Module):
 
     (N, in_channels, H, W) -> (N, 4 * channels, H/stride, W/stride)
 
-    The 3x3 convolution has the stride, as in torchvision; in the paper the first 1x1 has it. The variant is known as
-    ResNet v1.5, and a little more accurate.
+    Args:
+        stride_in: which convolution has the stride, the first 1x1 or the 3x3.
     """
 
     expansion = 4
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, stride_in: str = "3x3") -> None:
         super().__init__()
         out_channels = channels * self.expansion
-        self.conv1 = conv1x1(in_channels, channels)
+        self.conv1 = conv1x1(in_channels, channels, stride if stride_in == "1x1" else 1)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = conv3x3(channels, channels, stride)
+        self.conv2 = conv3x3(channels, channels, stride if stride_in == "3x3" else 1)
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = conv1x1(channels, out_channels)
         self.bn3 = nn.BatchNorm2d(out_channels)
@@ -82,14 +85,19 @@ class ResNet(nn.Module):
 
     As in the paper: the shortcut is the identity, or a 1x1 convolution where the shape changes (option B of section
     3.3); batch normalisation behind each convolution (section 3.4); the initialisation of He et al. (2015), here over
-    the outgoing connections. The one deviation is the place of the stride in `Bottleneck`.
+    the outgoing connections. The one deviation is `stride_in`.
 
     Args:
         stem: "7x7" begins with a 7x7 convolution and a pooling, both of stride 2. "3x3" is for small images such as
             CIFAR's: one 3x3 convolution of stride 1 and no pooling, so the features are (H/8, W/8). It is not the
-            narrower network that the paper trains on CIFAR-10 (section 4.2).
+            narrower network that the paper trains on CIFAR-10 (section 4.2); that is CIFARResNet.
+        stride_in: which convolution of a bottleneck has the stride. "1x1", the first one, is the authors' choice, known
+            as the style of Caffe. "3x3" is torchvision's, known as ResNet v1.5: more to compute and a little more
+            accurate. The depths 18 and 34 have no bottlenecks.
         zero_init_residual: begin with every block as the identity, its last batch normalisation being scaled by 0
             (Goyal et al. 2017, section 5.1). Helps where the learning rate or the batch is large.
+        checkpointing: keep only the input of each block for the backward pass, and compute the rest again: less memory,
+            more time, the same results.
     """
 
     example_shape: tuple[int, int, int] = (3, 64, 64)
@@ -98,7 +106,9 @@ class ResNet(nn.Module):
         self,
         depth: Literal[18, 34, 50, 101, 152] = 50,
         stem: Literal["7x7", "3x3"] = "7x7",
+        stride_in: Literal["1x1", "3x3"] = "3x3",
         zero_init_residual: bool = False,
+        checkpointing: bool = False,
         in_channels: int = 3,
     ) -> None:
         super().__init__()
@@ -115,10 +125,17 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
 
-        self.layer1 = stage(block, 64, 64, counts[0], stride=1)
-        self.layer2 = stage(block, 64 * block.expansion, 128, counts[1], stride=2)
-        self.layer3 = stage(block, 128 * block.expansion, 256, counts[2], stride=2)
-        self.layer4 = stage(block, 256 * block.expansion, 512, counts[3], stride=2)
+        row = Checkpointed if checkpointing else nn.Sequential
+
+        def stage(in_channels: int, channels: int, count: int, stride: int) -> nn.Sequential:
+            """`count` blocks in a row; the first one changes the shape."""
+            first = block(in_channels, channels, stride, stride_in)
+            return row(first, *[block(channels * block.expansion, channels, stride=1) for _ in range(count - 1)])
+
+        self.layer1 = stage(64, 64, counts[0], stride=1)
+        self.layer2 = stage(64 * block.expansion, 128, counts[1], stride=2)
+        self.layer3 = stage(128 * block.expansion, 256, counts[2], stride=2)
+        self.layer4 = stage(256 * block.expansion, 512, counts[3], stride=2)
 
         self._initialize(zero_init_residual)
 
@@ -141,14 +158,9 @@ class ResNet(nn.Module):
         x = self.layer3(x)
         return self.layer4(x)
 
-
-def stage(
-    block: type[BasicBlock] | type[Bottleneck], in_channels: int, channels: int, count: int, stride: int
-) -> nn.Sequential:
-    """`count` blocks in a row; the first one changes the shape."""
-    first = block(in_channels, channels, stride)
-    others = [block(channels * block.expansion, channels, stride=1) for _ in range(count - 1)]
-    return nn.Sequential(first, *others)
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """Parameters to layers, for timm's layer-wise learning rates: the stem, then each block, or each stage."""
+        return dict(stem=r"^(?:conv1|bn1)\.", blocks=r"^layer(\d)\." if coarse else r"^layer(\d)\.(\d+)\.")
 
 
 def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
