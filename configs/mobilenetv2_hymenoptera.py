@@ -15,8 +15,8 @@ config = dict(
         head=dict(type="LinearHead", num_classes=2, dropout=0.2),
     ),
     weights="torchvision/MobileNet_V2_Weights.IMAGENET1K_V1",
-    loss=dict(type="CrossEntropyLoss", label_smoothing=0.1),
-    optimizer=dict(type="SGD", lr=0.001, momentum=0.9, weight_decay=1e-4, nesterov=True),
+    loss=dict(type="CrossEntropyLoss"),
+    optimizer=dict(type="SGD", lr=0.002, momentum=0.9, weight_decay=1e-4, nesterov=True),
     hooks=dict(
         lr_schedule=dict(type="LRSchedule", scheduler=dict(type="CosineAnnealingLR", T_max="100%"), warmup="10%"),
         checkpoint=dict(best="val/top1"),

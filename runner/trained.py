@@ -1,64 +1,91 @@
-"""A model from a checkpoint, ready to be used or measured: no config file and no training data needed."""
+"""A model from a checkpoint, or with weights that others published, ready to be used or measured."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from ..datasets.combine import name_source
 from ..datasets.loader import EvaluationLoader
 from ..hooks.device_placement import DevicePlacement
-from ..registry import LOSSES, MODELS, UserError, config_from_dict, make_experiment, require_valid
+from ..models.pretrained import compare
+from ..models.weights import load_weights
+from ..registry import (
+    LOSSES,
+    MODELS,
+    Config,
+    ConfigError,
+    UserError,
+    config_from_dict,
+    load_config,
+    make_experiment,
+    require_valid,
+)
 from . import checkpoint
 from .data import build_evaluation_loaders
 from .forward import Forward
 from .metrics import MetricSet
 
+# What a checkpoint tells of a run, of a model that was not trained by one.
+_NO_RUN: dict[str, Any] = dict(step=0, classes=[], num_classes=0, sources={}, metrics={}, evaluated_at=-1)
+
 
 class Trained:
-    """The model of a checkpoint, and all that is known of it.
+    """A model and all that is known of it. A checkpoint holds that: no config file and no training data are needed.
 
     Args:
-        path: the checkpoint.
-        overrides: changes to the config it holds, as on the command line.
+        path: a checkpoint; or a config whose `weights` say what the model knows, for files that others trained.
+        overrides: changes to the config, as on the command line.
         device: as DevicePlacement takes it.
-        trust: import the modules and plugins that the checkpoint's config names. It is data from a file that may come
+        trust: import the modules and plugins that a checkpoint's config names. It is data from a file that may come
             from anywhere; what it names is code.
 
     Attributes: `forward` (images to logits, in evaluation mode), `experiment`, `name`, `classes`, `num_classes`,
-    `loss`, `sources`, `step`, `device`, and `recorded`: the metrics that training measured at that step.
+    `loss`, `sources`, `step`, `device`, `recorded`: the metrics that training measured at that step, and `report`: what
+    was done to load the weights of a config.
 
     Raises:
-        UserError: not a checkpoint, or a mistake in an override.
+        UserError: not a checkpoint, a config without weights, or a mistake in an override.
     """
 
     def __init__(
         self, path: str | Path, overrides: Sequence[str] = (), device: str = "auto", trust: bool = False
     ) -> None:
-        state = checkpoint.load(path)
-        config = config_from_dict(state["config"], overrides, name=state["name"], source=str(path))
-        named = [*config.data.get("imports", []), *config.data.get("plugins", [])]
-        if named and not trust:
-            raise UserError(f"{path} asks to import code of yours: {', '.join(named)}. If that is right, add --trust.")
+        config, state = _read(Path(path), overrides, trust)
         require_valid(config)
         self.experiment = make_experiment(config.data)
-        self.name: str = state["name"]
-        self.step: int = state["step"]
-        self.classes: list[str] = state["classes"]
-        self.num_classes: int = state["num_classes"]
-        self.sources: dict[str, str] = state["sources"]
-        self.recorded: dict[str, float] = state["metrics"] if state["evaluated_at"] == self.step else {}
-        self._trained_with: dict[str, dict] = state["config"].get("evaluation", {})
+        self.name = config.name
+        known = state or _NO_RUN
+        self.step: int = known["step"]
+        self.classes: list[str] = known["classes"]
+        self.num_classes: int = known["num_classes"]
+        self.sources: dict[str, str] = dict(known["sources"])
+        self.recorded: dict[str, float] = known["metrics"] if known["evaluated_at"] == self.step else {}
+        self._trained_with: dict[str, dict] = state["config"].get("evaluation", {}) if state else {}
 
         self.device = DevicePlacement(device).device
-        model = MODELS.build(self.experiment.model).to(self.device)
-        model.load_state_dict(state["model"])
-        self.loss = LOSSES.build(self.experiment.loss).to(self.device)
-        self.loss.load_state_dict(state["loss"])
+        model = MODELS.build(self.experiment.model)
+        self.loss = LOSSES.build(self.experiment.loss)
+        self.report: list[str] = []
+        if state:
+            model.load_state_dict(state["model"])
+            self.loss.load_state_dict(state["loss"])
+        elif self.experiment.weights is None:
+            raise ConfigError(
+                f"{path} is a config: its model knows nothing yet. Give a checkpoint, or say which weights to measure: "
+                "weights=<file>"
+            )
+        else:
+            self.report = [*load_weights(model, self.experiment.weights), *compare(config)]
+        self.loss.to(self.device)
         self.forward = Forward(
-            model.eval(), self.experiment.precision, self.experiment.compile, self.experiment.channels_last
+            model.to(self.device).eval(),
+            self.experiment.precision,
+            self.experiment.compile,
+            self.experiment.channels_last,
         )
 
     def evaluation_loaders(self, sets: Sequence[str] = ()) -> dict[str, EvaluationLoader]:
@@ -84,6 +111,7 @@ class Trained:
             classes = [str(each) for each in getattr(loader.dataset, "classes", self.classes)]
             if self.classes and classes != self.classes:
                 raise UserError(f"evaluation.{name} has the classes {classes}; the model knows {self.classes}")
+            self.classes = classes
         return loaders
 
     @property
@@ -97,4 +125,16 @@ class Trained:
 
     def new_metrics(self) -> MetricSet:
         """A fresh set of the config's metrics."""
-        return MetricSet(self.experiment.metrics, self.num_classes, self.device)
+        return MetricSet(self.experiment.metrics, self.num_classes or len(self.classes), self.device)
+
+
+def _read(path: Path, overrides: Sequence[str], trust: bool) -> tuple[Config, dict[str, Any] | None]:
+    """The config, and the state that a checkpoint holds beside it."""
+    if path.suffix in (".py", ".yaml", ".yml"):
+        return load_config(path, overrides), None
+    state = checkpoint.load(path)
+    config = config_from_dict(state["config"], overrides, name=state["name"], source=str(path))
+    named = [*config.data.get("imports", []), *config.data.get("plugins", [])]
+    if named and not trust:
+        raise UserError(f"{path} asks to import code of yours: {', '.join(named)}. If that is right, add --trust.")
+    return config, state

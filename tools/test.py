@@ -3,9 +3,10 @@
     python tools/test.py runs/resnet34_flowers/20260101-120000/checkpoints/best.pt
     python tools/test.py best.pt --set val --out predictions.csv
     python tools/test.py best.pt evaluation.val.dataset.root=data/other_photos
+    python tools/test.py configs/resnet20_cifar10.py weights=resnet20-12fca82f.th
 
 The checkpoint holds the config; overrides change it. Metrics are printed with all their digits, and compared with
-those that training recorded for the same step.
+those that training recorded for the same step. Of a config, the `weights` are measured: files that others trained.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from knoll.tools.cli import OVERRIDES_HELP, parser, run
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser("test", __doc__)
-    arguments.add_argument("checkpoint", help="a checkpoint file")
+    arguments.add_argument("checkpoint", help="a checkpoint file, or a config with weights")
     arguments.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
     arguments.add_argument("--set", action="append", default=[], metavar="NAME", help="only this evaluation set")
     arguments.add_argument("--out", type=Path, metavar="FILE.csv", help="write a line for every image")
@@ -46,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     metrics = evaluate(
         trained.forward, loaders, trained.loss, trained.new_metrics(), on_batch=keep if options.out else None
     )
-    print(f"{options.checkpoint}  step {trained.step}")
+    print(*trained.report, sep="\n", end="\n" if trained.report else "")
+    if not trained.report:
+        print(f"{options.checkpoint}  step {trained.step}")
     for name, value in metrics.items():
         source = trained.sources[name.partition("/")[0]]
         recorded = trained.recorded.get(name)

@@ -14,10 +14,11 @@ available = [
 as_tensor = [
     dict(type="ToImage"),
     dict(type="ToDtype", dtype="float32", scale=True),
-    dict(type="Normalize", mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616]),
+    dict(type="Normalize", mean="$mean", std="$std"),
 ]
 
 config = dict(
+    vars=dict(mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616]),  # of the training images
     train=dict(
         dataset=dict(type="FirstAvailable", datasets=available, split="train"),
         transforms=[

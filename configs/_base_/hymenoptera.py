@@ -21,7 +21,7 @@ config = dict(
             dict(type="RandomHorizontalFlip"),
             *as_tensor,
         ],
-        batch_size=16,
+        batch_size=32,
         num_workers=1,
     ),
     evaluation=dict(

@@ -84,6 +84,10 @@ PARAMETERS = dict(
     # torchvision's mobilenet_v2 (3,504,872) has 1000 classes of 1280 weights and a bias.
     mobilenetv2_hymenoptera=3_504_872 - 998 * 1281,
     mobilenetv2_flowers_frozen=3_504_872 - 995 * 1281,
+    # Convolutions of 16, 32 and 64 channels, six in each stage after the first; batch normalisation; the last layer.
+    resnet20_cifar10=9 * (3 * 16 + 6 * 16**2 + 16 * 32 + 5 * 32**2 + 32 * 64 + 5 * 64**2)
+    + 2 * (7 * 16 + 6 * 32 + 6 * 64)
+    + 650,
     resnet18_cifar10=11_689_512 - 990 * 513 - 64 * 3 * 40,
     # torchvision's vgg16_bn (138,365,992) without its three linear layers, and one of 512 to 10.
     vgg16_cifar10=138_365_992 - (25088 * 4096 + 4096) - (4096 * 4096 + 4096) - (4096 * 1000 + 1000) + 5130,

@@ -6,7 +6,10 @@ import csv
 import json
 
 import pytest
+import torch
 import yaml
+
+from knoll.runner import Runner
 
 MY_NET = """\
 from torch import nn
@@ -140,3 +143,20 @@ def test_debug_shows_the_traceback(tool):
     assert "Traceback" in tool("train", "gone.yaml", "--debug").stderr
     quiet = tool("train", "gone.yaml")
     assert quiet.stderr == "error: there is no config file gone.yaml.\n"
+
+
+def test_weights_that_others_trained_are_measured_by_a_config(tiny, tool, tmp_path):
+    (tmp_path / "x.py").write_text(f"config = {tiny!r}")
+    runner = Runner(tiny | dict(duration=2), "run")
+    measured = runner.train()
+    torch.save({"state_dict": {f"module.{k}": v for k, v in runner.model.state_dict().items()}}, tmp_path / "w.pth")
+    done = tool("test", "x.py", "weights=w.pth", "--out", "p.csv")
+    assert done.returncode == 0, done.stderr
+    assert "  matched 10 of 10 tensors\n" in done.stdout
+    assert f"val/top1: {measured['val/top1']!r}  (arrays)" in done.stdout
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 19
+    done = tool("test", "x.py")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "error: x.py is a config: its model knows nothing yet. Give a checkpoint, or say which"
+    )
