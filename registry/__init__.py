@@ -5,7 +5,7 @@ from .config import Config, config_from_dict, load_config
 from .discover import import_siblings
 from .duration import Duration, to_steps
 from .errors import ConfigError, DuplicateNameError, UnavailableError, UnknownNameError, UserError
-from .experiment import EvaluationData, Experiment, TrainData, Weights, make_experiment
+from .experiment import EvaluationData, Experiment, ParamGroup, ParamGroups, TrainData, Weights, make_experiment
 from .registries import (
     BACKBONES,
     DATASETS,
@@ -42,6 +42,8 @@ __all__ = [
     "Experiment",
     "MetricName",
     "ModuleClasses",
+    "ParamGroup",
+    "ParamGroups",
     "Problem",
     "Registry",
     "Source",

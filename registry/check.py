@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import types
 import typing
 from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
@@ -17,7 +16,7 @@ from .experiment import Experiment
 from .names import did_you_mean, nearest
 from .registries import HOOKS
 from .registry import Registry
-from .signature import bind, describe, is_settings, parameters
+from .signature import bind, describe, parameters, settings_class, settings_class_of_items
 from .tree import KeyPath, Origin, dotted
 
 
@@ -91,12 +90,12 @@ class _Checker:
         hints = parameters(target).annotations
         for key, value in data.items():
             here, annotation = (*path, key), hints.get(key, Any)
-            if (settings := _settings_in(annotation)) and isinstance(value, dict):
-                self.settings(settings, value, here)
-            elif _is_dict_of_settings(annotation) and isinstance(value, dict):
+            if (own := settings_class(annotation)) and isinstance(value, dict):
+                self.settings(own, value, here)
+            elif (own := settings_class_of_items(annotation)) and isinstance(value, dict):
                 for name, item in value.items():
                     if isinstance(item, dict):
-                        self.settings(typing.get_args(annotation)[1], item, (*here, name))
+                        self.settings(own, item, (*here, name))
             elif key in Registry.by_key and key in hints:
                 self.slot(Registry.by_key[key], key, value, here)
             elif _names_metric(annotation) and isinstance(value, str) and value not in self.metric_names:
@@ -191,15 +190,3 @@ def _dict(value: Any) -> Mapping:
 def _names_metric(annotation: Any) -> bool:
     choices = [annotation, *typing.get_args(annotation)]
     return any(METRIC_NAME in getattr(choice, "__metadata__", ()) for choice in choices)
-
-
-def _settings_in(annotation: Any) -> Any:
-    """The dataclass that an annotation is, or names among others: `str | Weights | None`."""
-    one_of = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    choices = typing.get_args(annotation) if one_of else (annotation,)
-    return next((each for each in choices if is_settings(each)), None)
-
-
-def _is_dict_of_settings(annotation: Any) -> bool:
-    inner = typing.get_args(annotation)
-    return typing.get_origin(annotation) is dict and len(inner) == 2 and is_settings(inner[1])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from .duration import RunLength
+from .duration import Duration, RunLength
 from .fit import AtLeast
-from .signature import bind
+from .signature import bind, parameters, settings_class, settings_class_of_items
+
+Settings = TypeVar("Settings")
 
 Count = Annotated[int, AtLeast(1)]
 
@@ -67,6 +69,36 @@ class Weights:
 
 
 @dataclass
+class ParamGroup:
+    """How the parameters under a pattern are trained.
+
+    Args:
+        lr_scale: times the optimizer's learning rate.
+        weight_decay: in place of the optimizer's.
+    """
+
+    lr_scale: Annotated[float, AtLeast(0)] = 1.0
+    weight_decay: Annotated[float, AtLeast(0)] | None = None
+
+
+@dataclass
+class ParamGroups:
+    """Learning rates and weight decays of the parts of a model; what nothing names is trained as the optimizer says.
+
+    Args:
+        patterns: shell patterns, as in `freeze`. Of several that cover a parameter the last one counts, and it alone.
+        layer_decay: each layer learns at this share of the rate of the layer above it, the last one at the full rate.
+            Multiplied with the `lr_scale` of a pattern.
+        decay_norms_and_biases: False leaves out of weight decay, whatever a pattern says, every parameter with fewer
+            than two dimensions, and those that the model's or its backbone's `no_weight_decay()` names.
+    """
+
+    patterns: dict[str, ParamGroup] = field(default_factory=dict)
+    layer_decay: Annotated[float, AtLeast(0)] | None = None
+    decay_norms_and_biases: bool = True
+
+
+@dataclass
 class Experiment:
     """The top-level keys of a config.
 
@@ -81,6 +113,10 @@ class Experiment:
         evaluation: sets to evaluate, by name; their metrics are called `name/metric`, for example `val/top1`.
         metrics: from METRICS, by name; measured on every evaluation set, which also reports its `loss`.
         hooks: from HOOKS, by name.
+        freeze: shell patterns of the modules and parameters that are not trained: `["backbone.layer*", "*.bn1"]`, each
+            with all below it. A dict says until when: `{"backbone": "3ep"}`; of several patterns that cover a parameter
+            the last one counts. What is frozen stays in evaluation mode too.
+        param_groups: learning rates and weight decays of the parts of the model.
         seed: all randomness of a run follows from it.
         accumulate: batches whose gradients add up to one optimizer step.
         clip_norm: the gradient's largest norm; longer gradients are scaled down to it.
@@ -100,6 +136,8 @@ class Experiment:
     evaluation: dict[str, EvaluationData] = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
     hooks: dict = field(default_factory=dict)
+    freeze: list[str] | dict[str, Duration] = field(default_factory=list)
+    param_groups: ParamGroups | None = None
     seed: Annotated[int, AtLeast(0)] = 0
     accumulate: Count = 1
     clip_norm: Annotated[float, AtLeast(0)] | None = None
@@ -112,13 +150,21 @@ class Experiment:
 
 def make_experiment(data: Mapping) -> Experiment:
     """The Experiment of a config that has passed the check."""
-    fields, _ = bind(Experiment, data)
-    fields["train"] = TrainData(**bind(TrainData, data["train"])[0])
-    fields["evaluation"] = {
-        name: EvaluationData(**bind(EvaluationData, each)[0]) for name, each in data.get("evaluation", {}).items()
-    }
-    if isinstance(data.get("weights"), Mapping):
-        fields["weights"] = Weights(**bind(Weights, data["weights"])[0])
-    elif isinstance(data.get("weights"), str):
-        fields["weights"] = Weights(data["weights"])
-    return Experiment(**fields)
+    experiment = _make(Experiment, data)
+    if isinstance(experiment.weights, str):
+        experiment.weights = Weights(experiment.weights)
+    return experiment
+
+
+def _make(kind: type[Settings], data: Mapping) -> Settings:
+    """A dataclass from its fields, and from theirs those that are dataclasses too."""
+    fields, _ = bind(kind, data)
+    for name, annotation in parameters(kind).annotations.items():
+        value: Any = fields.get(name)
+        if not isinstance(value, dict):
+            continue
+        if own := settings_class(annotation):
+            fields[name] = _make(own, value)
+        elif own := settings_class_of_items(annotation):
+            fields[name] = {key: _make(own, item) for key, item in value.items()}
+    return kind(**fields)

@@ -80,13 +80,15 @@ def _fit_union(value: Any, choices: tuple) -> Any:
     if isinstance(value, str) and any(_is_enum(choice) for choice in choices):
         # `str | InterpolationMode` takes the names of the modes, not every string.
         choices = tuple(choice for choice in choices if choice is not str)
-    expected = []
+    expected = {}
     for choice in choices:
         try:
             return fit(value, choice)
         except Misfit as misfit:
-            expected.append(str(misfit))
-    raise Misfit(" or ".join(dict.fromkeys(expected)))
+            expected[choice] = str(misfit)
+    # `list[str] | dict[str, int]`: of a dict only what is wrong inside it needs saying.
+    own = [message for choice, message in expected.items() if typing.get_origin(choice) is type(value)]
+    raise Misfit(" or ".join(dict.fromkeys(own or expected.values())))
 
 
 def _fit_tuple(value: Any, inner: tuple) -> tuple:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import types
 import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
@@ -112,6 +113,17 @@ def describe(value: Any) -> str:
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 
-def is_settings(annotation: Any) -> bool:
-    """Whether an annotation is a dataclass: a part of the experiment with keys of its own."""
-    return inspect.isclass(annotation) and dataclasses.is_dataclass(annotation)
+def settings_class(annotation: Any) -> type | None:
+    """The dataclass of an annotation that is one, or one or None: a part of the experiment with keys of its own."""
+    choices = [annotation, *(typing.get_args(annotation) if _is_union(annotation) else ())]
+    return next((choice for choice in choices if inspect.isclass(choice) and dataclasses.is_dataclass(choice)), None)
+
+
+def settings_class_of_items(annotation: Any) -> type | None:
+    """The dataclass of the values of a dict whose keys are free: `dict[str, EvaluationData]`."""
+    inner = typing.get_args(annotation)
+    return settings_class(inner[1]) if typing.get_origin(annotation) is dict and len(inner) == 2 else None
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)

@@ -181,6 +181,25 @@ def minimal(**changes) -> dict:
         (dict(train=None), "train", "expected a dict, got None"),
         (dict(train=dict(dataset=dict(type="MNIST"), transforms=["ToImage"])), "train.transforms.0", "dict(type=...)"),
         (dict(duration="10%"), "duration", "cannot be a share of itself"),
+        (dict(freze=["backbone"]), "freze", "Did you mean `freeze`?"),
+        (dict(freeze="backbone"), "freeze", "expected a list or a dict, got 'backbone'"),
+        (dict(freeze=["backbone", 3]), "freeze", "expected a string at 1"),
+        (dict(freeze={"backbone": "3 weeks"}), "freeze", "expected steps (500), epochs ('5ep')"),
+        (dict(freeze={"backbone": -1}), "freeze", "steps that are not negative at 'backbone'"),
+        (dict(param_groups=["backbone"]), "param_groups", "expected a dict or None"),
+        (dict(param_groups=dict(layer_deay=0.5)), "param_groups.layer_deay", "Did you mean `layer_decay`?"),
+        (dict(param_groups=dict(layer_decay="0.5x")), "param_groups.layer_decay", "expected a number or None"),
+        (dict(param_groups=dict(patterns=dict(head=0.1))), "param_groups.patterns", "expected a dict at 'head'"),
+        (
+            dict(param_groups=dict(patterns={"*.bn1": dict(lr_scal=0.1)})),
+            "param_groups.patterns.*.bn1.lr_scal",
+            "Did you mean `lr_scale`?",
+        ),
+        (
+            dict(param_groups=dict(patterns={"head": dict(weight_decay=-0.1)})),
+            "param_groups.patterns.head.weight_decay",
+            "at least 0",
+        ),
         (dict(duration=0), "duration", "at least 1 step"),
         (dict(loss=dict(type="CrossEntropyLoss", weight=["a"])), "loss.weight", "a list of numbers"),
         (
@@ -226,6 +245,12 @@ def test_what_a_subclass_passes_to_its_base_is_not_missing():
 def test_a_second_hook_of_a_type_may_be_numbered():
     evaluation = dict(type="Evaluation")
     assert check(Config(minimal(hooks=dict(evaluation=evaluation, evaluation_2=evaluation)))) == []
+
+
+def test_parts_of_a_model_are_told_by_patterns_of_any_name():
+    groups = dict(patterns={"*.bn?": dict(lr_scale=1, weight_decay=None), "head": {}}, layer_decay=0.75)
+    for freeze in (["backbone.layer*"], {"backbone": "3ep", "head.fc": 0, "*": "100%", "*.bn1": "200img"}):
+        assert check(Config(minimal(freeze=freeze, param_groups=groups))) == []
 
 
 def test_the_minimal_config_is_right():
