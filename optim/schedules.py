@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.optim import Optimizer, lr_scheduler
 
-from ..registry import SCHEDULERS, ModuleClasses
+from ..registry import SCHEDULERS, ConfigError, ModuleClasses
 from ..registry.duration import map_durations
 
 
@@ -40,9 +40,35 @@ def _building_its_children(container: type) -> Callable:
     return build
 
 
+def _scaling_its_bounds(schedule: type) -> Callable:
+    """A schedule that sets learning rates of its own (OneCycleLR, CyclicLR) sets those of the optimizer's first group;
+    the others keep their ratio to it."""
+
+    @functools.wraps(schedule)
+    def build(optimizer: Optimizer, **arguments: Any) -> Any:
+        for bound in ("base_lr", "max_lr"):
+            value = arguments.get(bound)
+            if isinstance(value, (int, float)) and len(optimizer.param_groups) > 1:
+                arguments[bound] = [value * ratio for ratio in _ratios(optimizer, schedule.__name__)]
+        return schedule(optimizer=optimizer, **arguments)
+
+    return build
+
+
+def _ratios(optimizer: Optimizer, schedule: str) -> list[float]:
+    rates = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
+    if rates[0] == 0:
+        raise ConfigError(f"{schedule}: with optimizer.lr=0 nothing tells the ratios of the groups: set another lr")
+    return [rate / rates[0] for rate in rates]
+
+
 _Base = lr_scheduler.LRScheduler
 for _name, _schedule in vars(lr_scheduler).items():
     if inspect.isclass(_schedule) and issubclass(_schedule, _Base) and _schedule is not _Base and _name[0] != "_":
-        _holds_others = "schedulers" in inspect.signature(_schedule).parameters
-        SCHEDULERS.register_module(_name, module=_building_its_children(_schedule) if _holds_others else _schedule)
+        _takes = inspect.signature(_schedule).parameters
+        if "schedulers" in _takes:
+            _schedule = _building_its_children(_schedule)
+        elif "max_lr" in _takes:
+            _schedule = _scaling_its_bounds(_schedule)
+        SCHEDULERS.register_module(_name, module=_schedule)
 SCHEDULERS.add_source("timm", ModuleClasses("timm.scheduler", "*LRScheduler"))
