@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -26,18 +27,26 @@ def evaluate(
         loaders: the sets by name.
         on_batch: called with the set's name, each batch and its logits (N, classes), to keep predictions.
     """
-    was_training = forward.model.training
-    forward.model.eval()
     results = {}
-    try:
-        with torch.no_grad():
-            for name, batches in loaders.items():
-                keep = None if on_batch is None else lambda batch, logits, name=name: on_batch(name, batch, logits)
-                measured = _evaluate_set(forward, batches, loss, metrics, keep)
-                results |= {f"{name}/{metric}": value for metric, value in measured.items()}
-    finally:
-        forward.model.train(was_training)
+    with evaluation_mode(forward.model), torch.no_grad():
+        for name, batches in loaders.items():
+            keep = None if on_batch is None else lambda batch, logits, name=name: on_batch(name, batch, logits)
+            measured = _evaluate_set(forward, batches, loss, metrics, keep)
+            results |= {f"{name}/{metric}": value for metric, value in measured.items()}
     return results
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """The whole model in evaluation mode; afterwards each module is again in its own, for parts may be frozen."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(modes[model])  # some modules do more than change their mode here
+        for module, training in modes.items():
+            module.training = training
 
 
 def _evaluate_set(

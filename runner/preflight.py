@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..datasets.loader import Batch, EvaluationLoader, TrainLoader, first_sample
 from ..registry import UserError
+from .evaluate import evaluation_mode
 from .forward import Forward
 from .metrics import MetricSet, is_multi_label
 
@@ -38,17 +39,13 @@ def try_everything(
     """
     loss = copy.deepcopy(loss)  # one that keeps a state shall not have seen this
     head = getattr(forward.model, "head", forward.model)
-    was_training = forward.model.training
-    forward.model.eval()
-    try:
+    with evaluation_mode(forward.model):
         for name, loader in loaders.items():
             batch = first_sample(loader).to(forward.device)
             logits = _try_model(forward, batch, name, classes)
             classes = logits.shape[1]
             _try_loss(loss, logits, batch.labels)
             _try_metrics(metrics, logits, batch.labels, getattr(head, "multi_label", False))
-    finally:
-        forward.model.train(was_training)
     return classes
 
 

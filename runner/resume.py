@@ -76,7 +76,10 @@ def _what_counts(config: Mapping) -> dict[str, Any]:
         del experiment[key]
     for loader in (experiment["train"], *experiment["evaluation"].values()):
         del loader["num_workers"]
-    return _flatten({**experiment, "hooks": hooks}, "")
+    # Of several patterns that cover a parameter the last one counts.
+    patterns = {"freeze": experiment["freeze"], "param_groups": (experiment["param_groups"] or {}).get("patterns")}
+    orders = {f"order of {key}": list(each) for key, each in patterns.items() if isinstance(each, dict)}
+    return _flatten({**experiment, "hooks": hooks, **orders}, "")
 
 
 def _only_records(hook: Mapping) -> bool:

@@ -15,13 +15,14 @@ from ..datasets.combine import name_source
 from ..datasets.loader import Batch
 from ..datasets.randomness import derive_seed, random_state, seed_run, set_random_state
 from ..hooks.hook import Hooks
+from ..models.freezing import Freezing
 from ..models.pretrained import compare
 from ..models.weights import load_weights
+from ..optim.param_groups import build_optimizer
 from ..registry import (
     HOOKS,
     LOSSES,
     MODELS,
-    OPTIMIZERS,
     Config,
     ConfigError,
     Experiment,
@@ -36,6 +37,7 @@ from .data import build_evaluation_loaders, build_train_loader, check_classes
 from .evaluate import evaluate, in_words
 from .forward import Forward
 from .metrics import MetricSet
+from .parameter_table import parameter_table
 from .preflight import try_everything
 from .resume import require_same
 from .update import Update
@@ -51,7 +53,7 @@ class Runner:
             before_epoch
             for batches of one update:
                 before_iter             # device placement
-                forward, backward
+                thaw what is due, forward, backward
                 before_update           # gradients whole, unscaled, unclipped
                 optimizer step
                 after_update            # the weights are new: an average of them
@@ -138,8 +140,11 @@ class Runner:
             for line in [*report, *compare(self.config)]:
                 logger.info("%s", line)
         self.loss_function = LOSSES.build(experiment.loss)
-        trained = [*self.model.parameters(), *self.loss_function.parameters()]
-        self.optimizer = OPTIMIZERS.build(experiment.optimizer, default_args=dict(params=trained))
+        self.freezing = Freezing(self.model, experiment.freeze, self.to_steps)
+        parts = self.model, self.loss_function, experiment.param_groups
+        self.optimizer = build_optimizer(experiment.optimizer, *parts, self.freezing.whole_run)
+        if experiment.freeze or experiment.param_groups:
+            logger.info("%s", parameter_table(self.optimizer, *parts, self.freezing))
         self.hooks.call("setup", self)
         self.forward = Forward(self.model, experiment.precision, experiment.compile, experiment.channels_last)
         self.update = Update(self.forward, self.loss_function, self.optimizer, experiment.clip_norm)
@@ -167,6 +172,7 @@ class Runner:
                 for update_batches in self._updates_of_this_epoch(batches):
                     self.batches = update_batches
                     self.hooks.call("before_iter", self)
+                    self.freezing.apply(self.step)
                     self.loss, self.logits = self.update.backward(self.batches)
                     self.hooks.call("before_update", self)
                     self.update.step()
