@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from ..models.weights import load_weights
 from ..registry import MODELS, UserError
-from .predict import is_multi_label
 from .preprocessing import Preprocessing
 from .trained import Trained
 
@@ -74,7 +73,7 @@ def describe(trained: Trained, prepare: Preprocessing, shape: Shape) -> dict[str
         "step": trained.step,
         "classes": trained.classes,
         "num_classes": trained.num_classes,
-        "multi_label": is_multi_label(trained),
+        "multi_label": trained.multi_label,
         "input": {"name": "images", "shape": ["batch", *shape], "dtype": "float32"},
         "output": {"name": "logits", "shape": ["batch", trained.num_classes], "dtype": "float32"},
         "preprocessing": {

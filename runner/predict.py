@@ -129,18 +129,13 @@ def predict(trained: Trained, samples: Iterable[Sample], batch_size: int = 32) -
     Raises:
         UserError: the model does not take a sample's image.
     """
-    several = is_multi_label(trained)
+    several = trained.multi_label
     samples = iter(samples)
     while batch := list(islice(samples, batch_size)):
         logits = _logits(trained, batch)
-        for sample, probabilities in zip(batch, logits.sigmoid() if several else logits.softmax(1), strict=True):
+        for sample, probabilities in zip(batch, trained.probabilities(logits), strict=True):
             chosen = (probabilities > 0.5).nonzero()[:, 0] if several else probabilities.argmax(0, keepdim=True)
             yield Prediction(sample, probabilities.tolist(), chosen.tolist())
-
-
-def is_multi_label(trained: Trained) -> bool:
-    """Whether an image may show several classes: the model, or one of its heads, says so by `multi_label`."""
-    return any(getattr(module, "multi_label", False) is True for module in trained.forward.model.modules())
 
 
 def _logits(trained: Trained, batch: list[Sample]) -> Tensor:

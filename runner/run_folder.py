@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.handlers
 import os
 import platform
 import subprocess
@@ -103,9 +104,18 @@ class _Console(logging.Handler):
         print(self.format(record), file=sys.stdout, flush=True)
 
 
+class _Kept(logging.handlers.BufferingHandler):
+    """Keeps what is logged before a run has its folder: what became of the weights, what is frozen."""
+
+    def flush(self) -> None: ...  # not when it is full: when there is a file to write to
+
+
 def start_logging() -> logging.Logger:
-    """The log that a person reads, on the console."""
+    """The log that a person reads, on the console. What a new run logs before it has a folder is kept for its file."""
     logger = logging.getLogger("knoll")
+    for handler in [each for each in logger.handlers if isinstance(each, _Kept)]:
+        logger.removeHandler(handler)
+    logger.addHandler(_Kept(capacity=0))
     if not any(isinstance(handler, _Console) for handler in logger.handlers):
         logger.addHandler(_Console())
         logger.setLevel(logging.INFO)
@@ -114,10 +124,15 @@ def start_logging() -> logging.Logger:
 
 
 def log_to(folder: Path) -> logging.Handler:
-    """From now on the log is kept in `log.txt` too. Returns the handler, for `stop_logging_to`."""
+    """The log is kept in `log.txt` too, from where it began. Returns the handler, for `stop_logging_to`."""
     handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logging.getLogger("knoll").addHandler(handler)
+    logger = logging.getLogger("knoll")
+    for kept in [each for each in logger.handlers if isinstance(each, _Kept)]:
+        for record in kept.buffer:
+            handler.handle(record)
+        logger.removeHandler(kept)
+    logger.addHandler(handler)
     return handler
 
 

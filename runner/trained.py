@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..datasets.combine import name_source
 from ..datasets.loader import EvaluationLoader
@@ -80,6 +80,7 @@ class Trained:
             )
         else:
             self.report = [*load_weights(model, self.experiment.weights), *compare(config)]
+            self.num_classes = _outputs(model)
         self.loss.to(self.device)
         self.forward = Forward(
             model.to(self.device).eval(),
@@ -126,6 +127,12 @@ class Trained:
     def new_metrics(self) -> MetricSet:
         """A fresh set of the config's metrics."""
         return MetricSet(self.experiment.metrics, self.num_classes or len(self.classes), self.device)
+
+
+def _outputs(model: nn.Module) -> int:
+    """How many classes a model says it tells apart; 0 if it does not say."""
+    said = [getattr(part, "num_classes", 0) for part in (getattr(model, "head", None), model)]
+    return next((number for number in said if isinstance(number, int) and number > 0), 0)
 
 
 def _read(path: Path, overrides: Sequence[str], trust: bool) -> tuple[Config, dict[str, Any] | None]:

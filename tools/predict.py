@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from knoll.runner import Trained
     from knoll.runner.picture_grid import draw_grid, writable_names
-    from knoll.runner.predict import find_images, from_dataset, from_files, is_multi_label, predict
+    from knoll.runner.predict import find_images, from_dataset, from_files, predict
     from knoll.runner.preprocessing import Preprocessing
     from knoll.runner.whole_file import require_writable, written_whole
 
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = drawing.sample(files, min(options.random, len(files))) if options.random else files
         print(f"pictures as evaluation.{prepare.name} prepares them{prepare.note}")
         # A folder tells one class; what may show several is not known from it.
-        samples = from_files(chosen, prepare, [] if is_multi_label(trained) else names, failures)
+        samples = from_files(chosen, prepare, [] if trained.multi_label else names, failures)
     else:
         dataset = trained.evaluation_loaders([prepare.name])[prepare.name].dataset
         chosen = drawing.sample(range(len(dataset)), min(options.random, len(dataset)))

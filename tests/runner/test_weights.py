@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -25,7 +27,10 @@ def test_the_backbone_is_taken_and_the_head_made_anew(tiny, saved, capsys) -> No
     runner = Runner(tiny | dict(weights="ten.pth"), "run")
     assert torch.equal(runner.model.backbone.c1.weight, saved.backbone.c1.weight)
     assert runner.model.head.fc.out_features == 4
+    runner.train()
     printed = capsys.readouterr().out
+    logged = Path("run/log.txt").read_text()
+    assert [line.partition(" ")[2].partition(" ")[2] for line in logged.splitlines()] == printed.splitlines()
     assert "weights: ten.pth (SHA-256 " in printed
     assert "  matched 8 of 10 tensors\n  made anew: head.fc (10 -> 4)\n" in printed
 
