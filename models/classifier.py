@@ -45,11 +45,11 @@ class ImageClassifier(nn.Module):
         self.num_features = _num_features(self.backbone)
         in_features = dict(in_features=self.num_features)
         self.head: nn.Module = head if isinstance(head, nn.Module) else HEADS.build(head, default_args=in_features)
-        self.auxiliary = nn.ModuleDict({} if auxiliary_head is None else self._auxiliary_heads(auxiliary_head))
+        self.auxiliary = None if auxiliary_head is None else nn.ModuleDict(self._auxiliary_heads(auxiliary_head))
         self.auxiliary_weight = auxiliary_weight
 
     def forward(self, images: Tensor) -> Tensor | Outputs:
-        if self.training and self.auxiliary:
+        if self.training and self.auxiliary is not None:
             # The auxiliary heads come first, as in torchvision: dropout then draws the same numbers in both.
             features, maps = self.backbone.forward_auxiliary(images)  # pyright: ignore[reportCallIssue]
             auxiliary = tuple(head(each) for head, each in zip(self.auxiliary.values(), maps, strict=True))

@@ -27,7 +27,7 @@ def leaves(model: nn.Module) -> list[str]:
 
 
 def test_a_chain_has_one_box_for_each_layer() -> None:
-    model = ImageClassifier(dict(type="VGG", depth=11), dict(type="MLPHead", num_classes=3, hidden=[8], pool=1))
+    model = ImageClassifier(dict(type="VGG", column="A"), dict(type="MLPHead", num_classes=3, hidden=[8], pool=1))
     graph = trace(model, torch.zeros(1, 3, 32, 32))
     assert [box.name for box in graph.boxes if box.is_module] == leaves(model)
     assert graph.edges == [(number, number + 1) for number in range(len(leaves(model)))]

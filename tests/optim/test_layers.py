@@ -72,13 +72,14 @@ def test_a_backbone_of_timms_in_our_classifier_has_those_of_the_whole_model(name
     assert {expected[name][0] for name in classifier} == {1.0}
 
 
-def test_our_resnet_is_counted_child_by_child():
+def test_the_layers_of_our_resnet():
+    """The stem, each block, the head; that they are timm's is in tests/models/test_layer_groups.py."""
     model = ImageClassifier(dict(type="ResNet", depth=18), HEAD)
-    blocks = [f"layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1)]
-    order = ["backbone.conv1", "backbone.bn1", *(f"backbone.{block}" for block in blocks), "head.fc"]
+    blocks = [f"backbone.layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1)]
+    order = [("backbone.conv1.", "backbone.bn1."), *((f"{block}.",) for block in blocks), ("head.fc.",)]
     for name, layer in layer_of_each(model).items():
-        assert name.startswith(order[layer] + ".")
-    assert set(layer_of_each(model).values()) == set(range(11))
+        assert name.startswith(order[layer])
+    assert set(layer_of_each(model).values()) == set(range(10))
 
 
 def test_our_sequences_are_counted_layer_by_layer():
