@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import torch
 
+    from knoll.models.freezing import Freezing
     from knoll.models.graph import trace
     from knoll.models.graph_drawing import draw
     from knoll.models.summary import summarize
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_writable("--graph", options.graph, (".svg",))
     experiment = make_experiment(config.data)
     model = MODELS.build(experiment.model).eval()
+    Freezing(model, experiment.freeze, to_steps=lambda duration: 1)  # as when a run begins
     if options.shape:
         shape, source = tuple(options.shape), "from --shape"
     else:
@@ -94,7 +96,7 @@ def totals(whole, model, batch: int) -> str:
     size = sum(each.numel() * each.element_size() for each in model.parameters()) / MIB
     images = "one image" if batch == 1 else f"a batch of {batch} images"
     return f"""\
-parameters:   {whole.parameters:,}, of which {trained:,} are trained; {size:.2f} MiB
+parameters:   {whole.parameters:,}, of which {trained:,} are trained when a run begins; {size:.2f} MiB
 FLOPs:        {whole.flops:,} for {images}, or {whole.flops // 2:,} multiply-adds
 activations:  {whole.activations / MIB:.2f} MiB for {images}
 

@@ -118,12 +118,13 @@ class ResNet(nn.Module):
 
         if stem == "7x7":
             self.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
-            self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+            pooling: nn.Module = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         else:
             self.conv1 = conv3x3(in_channels, 64)
-            self.maxpool = nn.Identity()
+            pooling = nn.Identity()
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
+        self.maxpool = pooling
 
         row = Checkpointed if checkpointing else nn.Sequential
 

@@ -71,7 +71,7 @@ def test_as_a_user_runs_it(tool, tiny, working_directory):
     parameters = 61_706 - 6 * 85
     multiply_adds = 28 * 28 * 6 * 25 + 10 * 10 * 16 * 150 + 120 * 400 + 120 * 84 + 84 * 4
     assert "tiny: images of the shape (1, 1, 28, 28) (from train.transforms)" in done.stdout
-    assert f"parameters:   {parameters:,}, of which {parameters:,} are trained; 0.23 MiB" in done.stdout
+    assert f"parameters:   {parameters:,}, of which {parameters:,} are trained when a run begins; 0.23 MiB" in done.stdout
     assert f"FLOPs:        {2 * multiply_adds:,} for one image, or {multiply_adds:,} multiply-adds" in done.stdout
     assert "a multiply-add is two" in done.stdout
     assert ElementTree.parse(working_directory / "tiny.svg").getroot().tag.endswith("svg")
@@ -159,3 +159,11 @@ def test_models_of_timm(show, working_directory, name):
 def test_mistakes(show, arguments, message):
     with pytest.raises(UserError, match=message):
         show(classifier(type="ResNet", depth=18), *arguments)
+
+
+def test_what_is_frozen_is_not_counted_as_trained(tiny, tool, tmp_path):
+    (tmp_path / "x.py").write_text(f"config = {tiny | dict(freeze=['backbone'])!r}")
+    done = tool("summary", "x.py")
+    assert done.returncode == 0, done.stderr
+    # LeNet-5 has 61,706 parameters with ten classes; four classes of 84 weights and a bias are left to train.
+    assert "parameters:   61,196, of which 340 are trained when a run begins;" in done.stdout
