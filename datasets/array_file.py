@@ -15,16 +15,14 @@ from .base import LabelledImages
 class ArrayFile(LabelledImages):
     """An .npz file with the arrays `<split>_images` and `<split>_labels`, read into memory.
 
-    Images are uint8, (N, H, W) grey or (N, H, W, 3) colour. Labels are
-
-    * integers (N,) or (N, 1): the number of the class;
-    * (N, classes), of 0 and 1: what is in the image, for a MultiLabelHead; or shares of a class that add up to 1;
-    * floats (N, 1): a quantity, for regression. There are no classes then.
+    Images are uint8, (N, H, W) grey or (N, H, W, 3) colour. Labels are class numbers, integers (N,) or (N, 1); or
+    multi-hot, 0 or 1, (N, classes); or floats (N, classes): shares of the classes, or measured values.
 
     Args:
         path: the file.
         split: which arrays: "train" reads `train_images` and `train_labels`.
-        classes: names of the classes; by default their numbers, up to the largest label in the file.
+        classes: names of the classes, or of the values measured; by default the numbers from 0, up to the largest label
+            in the file or through the columns.
         source: in words, where the images come from; the file's name by default.
 
     Raises:
@@ -41,11 +39,11 @@ class ArrayFile(LabelledImages):
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 self.images, labels = _arrays(file, arrays, split)
-                count = _number_of_classes([arrays[key] for key in arrays.files if key.endswith("_labels")])
+                classes = classes or [str(number) for number in range(_count_classes(arrays, labels))]
         except (OSError, ValueError) as error:
             raise UserError(f"{file} cannot be read as an .npz file: {error}") from error
-        self.labels = labels if labels.ndim == 2 else [int(label) for label in labels]
-        self.classes = classes or [str(number) for number in range(count)]
+        self.labels = labels if labels.ndim == 2 else labels.tolist()
+        self.classes = classes
         self.source = source or file.stem
         self._split = split
 
@@ -66,20 +64,22 @@ def _arrays(file: Path, arrays: np.lib.npyio.NpzFile, split: str) -> tuple[np.nd
             f"{file}: {split}_images is {images.dtype} of shape {images.shape}; "
             "expected uint8 (N, H, W) or (N, H, W, 3)"
         )
-    count = len(images)
-    numbers = labels.shape in ((count,), (count, 1)) and labels.dtype.kind in "iu"
-    rows = labels.ndim == 2 and len(labels) == count and labels.dtype.kind in "iufb"
-    if not numbers and not rows:
+    whole = labels.dtype.kind in "iu"
+    if whole and labels.shape[1:] == (1,):
+        labels = labels.reshape(-1)
+    rows = labels.ndim == 2 and labels.dtype.kind in "biuf"
+    if len(labels) != len(images) or not (rows or (whole and labels.ndim == 1)):
         raise UserError(
-            f"{file}: {split}_labels is {labels.dtype} of shape {labels.shape}; expected integers ({count},), or "
-            f"({count}, classes) of 0 and 1, or floats ({count}, 1)"
+            f"{file}: {split}_labels is {labels.dtype} of shape {labels.shape}; expected integers ({len(images)},), "
+            f"which are class numbers, or rows: multi-hot labels ({len(images)}, classes), or measured values, which "
+            f"are floats ({len(images)}, 1)"
         )
-    return images, labels.reshape(-1) if numbers else labels.astype(np.float32)
+    return images, labels
 
 
-def _number_of_classes(labels: list[np.ndarray]) -> int:
-    """Counted over all splits of the file, for one of them may lack a class; 0 for quantities."""
-    if all(each.ndim == 1 or (each.shape[1] == 1 and each.dtype.kind in "iu") for each in labels):
-        return max(int(each.max()) for each in labels) + 1
-    width = max(each.shape[1] for each in labels if each.ndim == 2)
-    return width if width > 1 else 0
+def _count_classes(arrays: np.lib.npyio.NpzFile, labels: np.ndarray) -> int:
+    """The columns of rows; else up to the largest class number of all splits, which one of them may lack."""
+    if labels.ndim == 2:
+        return labels.shape[1]
+    every = (arrays[key] for key in arrays.files if key.endswith("_labels"))
+    return 1 + max(int(each.max()) for each in every if each.dtype.kind in "iu")

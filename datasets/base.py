@@ -18,7 +18,7 @@ class LabelledImages(Dataset):
 
     Attributes:
         classes: names of the classes, in the order of the labels.
-        labels: the label of every sample, without loading it.
+        labels: the label of every sample, without loading it: class numbers, or rows with a number for each class.
         source: where the images come from, in words ("drawn flowers"): told with every result.
     """
 

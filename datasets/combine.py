@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..registry import DATASETS, ConfigError, UnavailableError
@@ -97,13 +98,17 @@ def tell(dataset: Any, attribute: str) -> Any:
     return getattr(dataset, attribute)
 
 
-def _stratified(labels: Sequence[int], size: int, seed: int) -> list[int]:
-    """`size` positions, spread evenly over a shuffled order in which the classes stand one after another."""
+def _stratified(labels: Sequence[int] | np.ndarray, size: int, seed: int) -> list[int]:
+    """`size` positions, spread evenly over a shuffled order in which the classes stand one after another.
+
+    Of labels that are rows, each different one counts as a class.
+    """
     if not 0 < size <= len(labels):
         raise ConfigError(f"Subset: size is {size}; the data set has {len(labels)} samples")
     generator = torch.Generator().manual_seed(derive_seed(seed, "subset"))
     shuffled = torch.randperm(len(labels), generator=generator)
-    by_class = shuffled[torch.tensor(labels)[shuffled].argsort(stable=True)]
+    ranks = torch.from_numpy(np.unique(np.asarray(labels), axis=0, return_inverse=True)[1].reshape(-1))
+    by_class = shuffled[ranks[shuffled].argsort(stable=True)]
     places = ((torch.arange(size) + 0.5) * len(labels) / size).long()
     return sorted(by_class[places].tolist())
 

@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable, Generator, Iterator, Sized
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
@@ -19,7 +18,11 @@ from .samplers import Sampler
 
 
 class Batch(NamedTuple):
-    """Images (N, C, H, W), labels (N,), and where in the data set they stand (N,)."""
+    """Images (N, C, H, W), labels, and where in the data set they stand (N,).
+
+    Labels are class numbers (N,), int64, or a row of numbers for each image, (N, classes), float32: multi-hot labels,
+    shares of classes, measured values.
+    """
 
     images: Tensor
     labels: Tensor
@@ -62,17 +65,29 @@ class _Samples(Dataset):
                     f"the transforms leave {kind}; the model takes a float tensor: end the list with "
                     "dict(type='ToImage'), dict(type='ToDtype', dtype='float32', scale=True)"
                 )
-            if not isinstance(label, (int, float, np.number, np.ndarray, Tensor)):
+            try:
+                label = _as_label(label)
+            except (TypeError, ValueError, RuntimeError):
                 return UserError(
                     f"the label of sample {name_of(self.dataset, index)} is {label!r} ({type(label).__name__}); "
-                    "a label is the number of its class, from 0"
+                    "a label is the number of its class, from 0, or a row with a number for each class"
                 )
             samples.append((image.as_subclass(Tensor), label, index))
         try:
             return Batch(*default_collate(samples))
         except RuntimeError:
-            shapes = sorted({tuple(image.shape) for image, _, _ in samples})
-            return UserError(f"images of one batch have different shapes, such as {shapes[:3]}: add a Resize or crop")
+            images, labels = (sorted({tuple(sample[part].shape) for sample in samples}) for part in (0, 1))
+            if len(labels) > 1:
+                return UserError(f"labels of one batch have different shapes, such as {labels[:3]}")
+            return UserError(f"images of one batch have different shapes, such as {images[:3]}: add a Resize or crop")
+
+
+def _as_label(label: Any) -> Tensor:
+    """A label as losses take it: a class number as int64, a row of numbers, of any kind, as float32."""
+    tensor = torch.as_tensor(label)
+    if tensor.ndim > 1:
+        raise ValueError("a label is a number or a row of numbers")
+    return tensor.float() if tensor.ndim == 1 or tensor.is_floating_point() else tensor.long()
 
 
 def name_of(dataset: Any, index: int) -> str:

@@ -1,4 +1,7 @@
-"""The losses of torch and timm, each with its own signature. A loss takes logits (N, classes) and labels (N,)."""
+"""The losses of torch and timm, each with its own signature.
+
+A loss takes logits (N, classes) and labels, class numbers (N,) or rows (N, classes), and gives their mean.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ import torch
 from ..datasets.combine import name_source
 from ..datasets.loader import EvaluationLoader, TrainLoader, name_of
 from ..datasets.transforms import build_transform
-from ..registry import DATASETS, SAMPLERS, ConfigError, EvaluationData, TrainData, UserError
+from ..registry import DATASETS, HEADS, SAMPLERS, ConfigError, EvaluationData, TrainData, UserError
+from .labels import told_labels
 
 
 def build_train_loader(config: TrainData, seed: int, source: str | None = None) -> TrainLoader:
@@ -79,30 +80,26 @@ def _build_dataset(config: dict, source: str | None) -> Any:
 
 def _check_labels(where: str, dataset: Any) -> None:
     """All labels at once: one out of range would, on a GPU, end the run at its batch with an unreadable error."""
-    labels, classes = getattr(dataset, "labels", None), getattr(dataset, "classes", None)
-    if labels is None or not classes or len(labels) == 0:
+    labels, classes = told_labels(dataset), getattr(dataset, "classes", None)
+    if labels is None or classes is None:
         return
-    values = torch.as_tensor(labels)
-    if values.ndim == 2:
-        _check_rows(where, dataset, values, len(classes))
-        return
-    wrong = ((values < 0) | (values >= len(classes))).nonzero()
-    if len(wrong):
-        index = int(wrong[0])
+    count = len(classes)
+    if labels.ndim == 1:
+        wrong = (labels < 0) | (labels >= count)
+        wanted = f"with {count} classes labels are 0 to {count - 1}"
+    elif labels.shape[1] != count:
+        raise UserError(f"{where}: the labels are rows of {labels.shape[1]}, but there are {count} classes")
+    elif labels.is_floating_point():
+        wrong, wanted = ~labels.isfinite(), "every number must be finite"
+    else:
+        wrong, wanted = (labels < 0) | (labels > 1), "rows of integers are multi-hot: 0 or 1; store others as floats"
+    images = wrong.nonzero()[:, 0].unique()
+    if len(images):
+        index = int(images[0])
         raise UserError(
-            f"{where}: the label of {name_of(dataset, index)} is {int(values[index])}; with {len(classes)} classes "
-            f"labels are 0 to {len(classes) - 1} ({len(wrong)} of {len(values)} labels are out of range)"
+            f"{where}: the label of {name_of(dataset, index)} is {labels[index].tolist()}; {wanted} "
+            f"({len(images)} of {len(labels)} labels are not)"
         )
-
-
-def _check_rows(where: str, dataset: Any, values: torch.Tensor, classes: int) -> None:
-    """Labels (N, classes): what is in an image, as 0 and 1, or shares of classes."""
-    if values.shape[1] != classes:
-        raise UserError(f"{where}: there are {values.shape[1]} labels for each image, but {classes} classes")
-    wrong = ((values < 0) | (values > 1)).any(1).nonzero()
-    if len(wrong):
-        index = int(wrong[0])
-        raise UserError(f"{where}: the labels of {name_of(dataset, index)} are {values[index].tolist()}, not 0 to 1")
 
 
 def check_classes(train: Any, evaluation: Mapping[str, Any], model: Mapping) -> None:
@@ -112,7 +109,7 @@ def check_classes(train: Any, evaluation: Mapping[str, Any], model: Mapping) -> 
         UserError: they do not; names the classes or the numbers.
     """
     classes = getattr(train, "classes", None)
-    if not classes:
+    if classes is None:
         return
     for name, dataset in evaluation.items():
         others = getattr(dataset, "classes", classes)
@@ -123,22 +120,22 @@ def check_classes(train: Any, evaluation: Mapping[str, Any], model: Mapping) -> 
             if not only_here and not only_there:
                 how = f"train's order is {list(classes)}, {name}'s is {list(others)}"
             raise UserError(f"evaluation.{name} has other classes than train, so its labels mean something else: {how}")
-    where, holder = _last_head(model)
-    if holder.get("type") == "BinaryHead" and len(classes) != 2:
-        raise UserError(
-            f"{where} is a BinaryHead, for two classes; the training data has {len(classes)}: take "
-            f"dict(type='LinearHead', num_classes={len(classes)})"
-        )
-    if isinstance(holder.get("num_classes"), int) and holder["num_classes"] != len(classes):
-        raise UserError(
-            f"{where}.num_classes is {holder['num_classes']}, but the training data has {len(classes)} classes "
-            f"({', '.join(map(str, classes[:10]))}{', ...' if len(classes) > 10 else ''}): set it to {len(classes)}"
-        )
+    where, head = _last_head(model)
+    kind, count = head.get("type"), head.get("num_classes")
+    wrong, remedy = f"{where}.num_classes is {count}", f"set it to {len(classes)}"
+    if count is None and where != "model":
+        count = getattr(HEADS.get(str(kind)), "num_classes", None)
+        wrong, remedy = f"{where}, a {kind}, is for {count} classes", f"take LinearHead, num_classes={len(classes)}"
+    if isinstance(count, int) and count != len(classes):
+        shown = ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")
+        raise UserError(f"{wrong}, but the training data has {len(classes)} classes ({shown}): {remedy}")
 
 
 def _last_head(model: Mapping) -> tuple[str, Mapping]:
-    """The part of a model's config that says how many classes there are, and its path."""
-    where, holder = ("model.head", model["head"]) if isinstance(model.get("head"), Mapping) else ("model", model)
-    while isinstance(holder.get("heads"), list) and holder["heads"]:
-        where, holder = f"{where}.heads.{len(holder['heads']) - 1}", holder["heads"][-1]
-    return where, holder
+    """The part of a model's config that says how many classes it tells apart (in a stack the last), and its path."""
+    head, where = model.get("head"), "model.head"
+    if not isinstance(head, Mapping):
+        return "model", model
+    while isinstance(heads := head.get("heads"), list) and heads:
+        where, head = f"{where}.heads.{len(heads) - 1}", heads[-1]
+    return where, head

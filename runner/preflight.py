@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -13,7 +14,8 @@ from ..datasets.loader import Batch, EvaluationLoader, TrainLoader, first_sample
 from ..registry import UserError
 from .evaluate import evaluation_mode
 from .forward import Forward
-from .metrics import MetricSet, is_multi_label
+from .labels import Meaning, all_labels, is_multi_label, meaning_of, require_fitting
+from .metrics import MetricSet, measures
 
 
 def try_everything(
@@ -38,14 +40,17 @@ def try_everything(
         UserError: an image cannot be read, or something does not take what it is given; says what.
     """
     loss = copy.deepcopy(loss)  # one that keeps a state shall not have seen this
-    head = getattr(forward.model, "head", forward.model)
+    multi_label = is_multi_label(forward.model)
     with evaluation_mode(forward.model):
         for name, loader in loaders.items():
             batch = first_sample(loader).to(forward.device)
             logits = _try_model(forward, batch, name, classes)
             classes = logits.shape[1]
+            labels = all_labels(loader)
+            for each in (batch.labels, labels):
+                require_fitting(each, name, classes, loss, multi_label)
             _try_loss(loss, logits, batch.labels)
-            _try_metrics(metrics, logits, batch.labels, getattr(head, "multi_label", False))
+            _try_metrics(metrics, logits, batch.labels, meaning_of(labels, multi_label))
     return classes
 
 
@@ -57,64 +62,63 @@ def _try_model(forward: Forward, batch: Batch, name: str, classes: int) -> Tenso
     if len(found) != 2 or found[0] != 1 or (classes and found[1] != classes):
         wanted = f"(1, {classes})" if classes else "(1, classes)"
         raise UserError(f"for one image {shape} the model returns {found or type(logits)}, not logits {wanted}")
-    _check_label(batch.labels, name, found[1])
     return logits.float()
-
-
-def _check_label(labels: Tensor, name: str, classes: int) -> None:
-    if labels.ndim == 2 and labels.shape[1] != classes:
-        raise UserError(f"{name}: each image has {labels.shape[1]} labels, but the model returns {classes} logits")
-    if labels.ndim == 1 and labels.is_floating_point():
-        raise UserError(
-            f"{name}: the first label is {float(labels[0]):g}, which is no class. Quantities to be predicted "
-            "are labels of the shape (N, 1) for N images"
-        )
-    if labels.ndim == 1 and not 0 <= int(labels[0]) < classes:
-        label = int(labels[0])
-        raise UserError(f"{name}: the first label is {label}; the model tells the classes 0 to {classes - 1} apart")
 
 
 def _try_loss(loss: nn.Module, logits: Tensor, labels: Tensor) -> None:
     # One more copy than there are classes: with as many, or one, labels could be broadcast over the logits.
     copies = logits.shape[1] + 1
+    name = type(loss).__name__
     logits, labels = logits.repeat(copies, 1), labels.repeat(copies, *[1] * (labels.ndim - 1))
     shapes = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
-    kind = type(loss).__name__
-    with _explained(f"the loss {kind} does not take {shapes}", _loss_hint(kind, labels)):
+    with _explained(f"the loss {name} does not take {shapes}", lambda: _other_labels(loss, logits, labels)):
         value = loss(logits, labels)
     if value.ndim != 0:
-        raise UserError(f"the loss {kind} gives a tensor {tuple(value.shape)}, not one number: set reduction='mean'")
+        raise UserError(f"the loss {name} gives a tensor {tuple(value.shape)}, not one number: set reduction='mean'")
+    twice = loss(logits.repeat(2, 1), labels.repeat(2, *[1] * (labels.ndim - 1)))
+    if value != 0 and torch.isclose(twice, 2 * value, rtol=1e-4):
+        raise UserError(f"the loss {name} sums over the images of a batch instead of averaging: set reduction='mean'")
 
 
-def _loss_hint(kind: str, labels: Tensor) -> str:
-    if ("BCE" in kind or "BinaryCrossEntropy" in kind or "MultiLabel" in kind) and labels.ndim == 1:
-        return (
-            f"{kind} judges every class by itself and takes labels (N, classes) of 0 and 1; for class numbers take "
-            "CrossEntropyLoss, with a BinaryHead if there are two"
+def _other_labels(loss: nn.Module, logits: Tensor, labels: Tensor) -> str:
+    """Which labels a loss would have taken, if that can be found out."""
+    if labels.ndim == 1:
+        others = nn.functional.one_hot(labels, logits.shape[1]).float()
+        remedy = (
+            ". It takes a row of numbers for each image, such as multi-hot labels (N, classes). For class numbers take "
+            "CrossEntropyLoss; for two classes BinaryHead and CrossEntropyLoss"
         )
-    return ""
+    else:
+        others = labels.argmax(1)
+        remedy = ". It takes class numbers (N,), not rows"
+    try:
+        loss(logits, others)
+    except Exception:  # it takes neither: there is nothing to advise
+        return ""
+    return remedy
 
 
-def _try_metrics(configs: Mapping[str, dict], logits: Tensor, labels: Tensor, multi_label: bool) -> None:
+def _try_metrics(configs: Mapping[str, dict], logits: Tensor, labels: Tensor, meaning: Meaning) -> None:
     for name, config in configs.items():
+        said = f"the metric {name} ({config['type']})"
         metric = MetricSet({name: config}, logits.shape[1], logits.device)
-        if multi_label != is_multi_label(metric.metrics[name]):
-            wants, has = ("several classes", "one") if not multi_label else ("one class", "several")
+        compared = measures(metric.metrics[name])
+        if meaning != "class" and (compared == "class" or (compared == "two classes" and logits.shape[1] > 1)):
             raise UserError(
-                f"the metric {name} ({config['type']}) expects {wants} of an image, the model's head tells {has}: take "
-                + ("torchmetrics/MultilabelF1Score or another Multilabel..." if multi_label else "Accuracy")
+                f"{said} compares class numbers, but a label is a row that is no class: for multi-hot labels take such "
+                "as torchmetrics/MultilabelF1Score, for measured values torchmetrics/MeanAbsoluteError"
             )
-        with _explained(f"the metric {name} ({config['type']}) cannot be reported as one number"):
-            metric.update(logits, labels)
+        with _explained(f"{said} cannot be reported as one number"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there is no image of some class
+            metric.update(torch.cat([logits, logits]), torch.cat([labels, labels]))  # some need two
             metric.compute()
 
 
 @contextmanager
-def _explained(what: str, hint: str = "") -> Iterator[None]:
+def _explained(what: str, remedy: Callable[[], str] = str) -> Iterator[None]:
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        reason = hint or f"{type(error).__name__}: {error} (--debug shows where)"
-        raise UserError(f"{what}: {reason}") from error
+        raise UserError(f"{what}: {type(error).__name__}: {error} (--debug shows where){remedy()}") from error

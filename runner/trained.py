@@ -27,6 +27,7 @@ from ..registry import (
 from . import checkpoint
 from .data import build_evaluation_loaders
 from .forward import Forward
+from .labels import all_labels, is_multi_label, require_fitting
 from .metrics import MetricSet
 
 # What a checkpoint tells of a run, of a model that was not trained by one.
@@ -93,7 +94,7 @@ class Trained:
         """The evaluation sets of the config, or those named; from the sources that the run was trained on.
 
         Raises:
-            UserError: no set of that name, data that is not there, or other classes than the model knows.
+            UserError: no set of that name, data that is not there, or other classes or labels than the model knows.
         """
         configs = self.experiment.evaluation
         unknown = [name for name in sets if name not in configs]
@@ -113,12 +114,14 @@ class Trained:
             if self.classes and classes != self.classes:
                 raise UserError(f"evaluation.{name} has the classes {classes}; the model knows {self.classes}")
             self.classes = classes
+            self.num_classes = self.num_classes or len(classes)  # a model of others need not say
+            require_fitting(all_labels(loader), f"evaluation.{name}", self.num_classes, self.loss, self.multi_label)
         return loaders
 
     @property
     def multi_label(self) -> bool:
         """Whether several classes may be in one image."""
-        return getattr(getattr(self.forward.model, "head", self.forward.model), "multi_label", False)
+        return is_multi_label(self.forward.model)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Of each class, from logits (N, classes): they add up to 1, unless several may be in one image."""
@@ -126,7 +129,7 @@ class Trained:
 
     def new_metrics(self) -> MetricSet:
         """A fresh set of the config's metrics."""
-        return MetricSet(self.experiment.metrics, self.num_classes or len(self.classes), self.device)
+        return MetricSet(self.experiment.metrics, self.num_classes, self.device)
 
 
 def _outputs(model: nn.Module) -> int:

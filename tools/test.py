@@ -7,13 +7,16 @@
 
 The checkpoint holds the config; overrides change it. Metrics are printed with all their digits, and compared with
 those that training recorded for the same step. Of a config, the `weights` are measured: files that others trained.
+
+A line of predictions has the image's class, the predicted one and all probabilities; if the model answers yes or no for
+each class, all classes that are more probable than not, joined by `|`; if it learned measured values, those.
 """
 
 from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from knoll.registry import UserError
@@ -36,13 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from knoll.runner import Trained
     from knoll.runner.evaluate import evaluate
+    from knoll.runner.labels import all_labels, meaning_of
 
     trained = Trained(options.checkpoint, options.overrides, options.device, options.trust)
     loaders = trained.evaluation_loaders(options.set)
+    classes = trained.classes or [str(number) for number in range(trained.num_classes)]
+    meanings = {name: meaning_of(all_labels(loader), trained.multi_label) for name, loader in loaders.items()}
     rows: list[dict] = []
 
     def keep(name: str, batch, logits) -> None:
-        rows.extend(predictions(trained, loaders[name].dataset, name, batch, logits))
+        rows.extend(predictions(loaders[name].dataset, name, classes, batch, logits, meanings[name]))
 
     metrics = evaluate(
         trained.forward, loaders, trained.loss, trained.new_metrics(), on_batch=keep if options.out else None
@@ -61,37 +67,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def predictions(trained, dataset, name: str, batch, logits) -> list[dict]:
-    """A row for every image of a batch: what it is called, its label, the prediction and all probabilities.
-
-    Where an image may have several labels, they are named with spaces between.
-    """
-    classes, rows = trained.classes or [str(number) for number in range(logits.shape[1])], []
-    likely = trained.probabilities(logits).cpu().tolist()
-    for index, label, probabilities in zip(batch.indices.tolist(), batch.labels.tolist(), likely, strict=True):
-        truth = names_of(label, classes, trained.multi_label)
-        prediction = names_of(probabilities, classes, trained.multi_label)
-        rows.append(
-            {
-                "set": name,
-                "index": index,
-                "name": dataset.name(index) if hasattr(dataset, "name") else index,
-                "label": truth,
-                "prediction": prediction,
-                "correct": int(prediction == truth),
-                **{f"p({each})": f"{p:.6g}" for each, p in zip(classes, probabilities, strict=True)},
-            }
-        )
+def predictions(dataset, name: str, classes: list[str], batch, logits, meaning: str) -> list[dict]:
+    """A row for every image of a batch: what it is called, its label, and what the model makes of it."""
+    describe = {"class": _one_class, "labels": _several_labels, "values": _measured_values}[meaning]
+    rows = []
+    told = zip(batch.indices.tolist(), describe(classes, batch.labels.cpu(), logits.cpu()), strict=True)
+    for index, columns in told:
+        called = dataset.name(index) if hasattr(dataset, "name") else index
+        rows.append({"set": name, "index": index, "name": called, **columns})
     return rows
 
 
-def names_of(values: int | list[float], classes: list[str], several: bool) -> str:
-    """The class of a label or of probabilities: its number, the largest, or all above one half."""
-    if isinstance(values, int):
-        return classes[values]
-    if several:
-        return " ".join(name for name, value in zip(classes, values, strict=True) if value > 0.5)
-    return classes[max(range(len(values)), key=values.__getitem__)]
+def _one_class(classes: list[str], labels, logits) -> Iterator[dict]:
+    numbers = labels.argmax(1) if labels.ndim == 2 else labels  # of shares of classes the largest counts
+    for label, probabilities in zip(numbers.tolist(), logits.softmax(1).tolist(), strict=True):
+        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        yield {
+            "label": classes[label],
+            "prediction": classes[best],
+            "correct": int(best == label),
+            **_probabilities(classes, probabilities),
+        }
+
+
+def _several_labels(classes: list[str], labels, logits) -> Iterator[dict]:
+    for label, probabilities in zip(labels.tolist(), logits.sigmoid().tolist(), strict=True):
+        shown, found = (
+            [each for each, value in zip(classes, row, strict=True) if value > 0.5] for row in (label, probabilities)
+        )
+        yield {
+            "label": "|".join(shown),
+            "prediction": "|".join(found),
+            "correct": int(shown == found),
+            **_probabilities(classes, probabilities),
+        }
+
+
+def _measured_values(classes: list[str], labels, logits) -> Iterator[dict]:
+    for label, outputs in zip(labels.tolist(), logits.tolist(), strict=True):
+        yield {
+            **{f"label({each})": f"{value:.9g}" for each, value in zip(classes, label, strict=True)},
+            **{f"prediction({each})": f"{value:.9g}" for each, value in zip(classes, outputs, strict=True)},
+        }
+
+
+def _probabilities(classes: list[str], probabilities: list[float]) -> dict[str, str]:
+    return {f"p({each})": f"{p:.6g}" for each, p in zip(classes, probabilities, strict=True)}
 
 
 def write(rows: list[dict], path: Path) -> None:

@@ -13,6 +13,9 @@ class LinearHead(nn.Module):
 
     Feature maps are averaged over height and width first (Lin, Chen, Yan: Network In Network, 2014, section 3.2).
 
+    With MSELoss its outputs are measured values instead of logits: linear regression. `num_classes` is then the number
+    of values, and labels are floats (N, num_classes).
+
     Args:
         in_features: filled in by ImageClassifier.
         dropout: the share of features that is set to zero in training.
@@ -25,6 +28,9 @@ class LinearHead(nn.Module):
         self.fc = nn.Linear(in_features, num_classes)  # torchvision's name in ResNet, so that its files load
 
     def forward(self, features: Tensor) -> Tensor:
-        if features.ndim == 4:
-            features = features.mean(dim=(2, 3))
-        return self.fc(self.dropout(features))
+        return self.fc(self.dropout(average_maps(features)))
+
+
+def average_maps(features: Tensor) -> Tensor:
+    """Feature maps (N, C, H, W) averaged over height and width; vectors (N, C) as they are."""
+    return features.mean(dim=(2, 3)) if features.ndim == 4 else features

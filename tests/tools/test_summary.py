@@ -71,7 +71,9 @@ def test_as_a_user_runs_it(tool, tiny, working_directory):
     parameters = 61_706 - 6 * 85
     multiply_adds = 28 * 28 * 6 * 25 + 10 * 10 * 16 * 150 + 120 * 400 + 120 * 84 + 84 * 4
     assert "tiny: images of the shape (1, 1, 28, 28) (from train.transforms)" in done.stdout
-    assert f"parameters:   {parameters:,}, of which {parameters:,} are trained when a run begins; 0.23 MiB" in done.stdout
+    assert (
+        f"parameters:   {parameters:,}, of which {parameters:,} are trained when a run begins; 0.23 MiB" in done.stdout
+    )
     assert f"FLOPs:        {2 * multiply_adds:,} for one image, or {multiply_adds:,} multiply-adds" in done.stdout
     assert "a multiply-add is two" in done.stdout
     assert ElementTree.parse(working_directory / "tiny.svg").getroot().tag.endswith("svg")

@@ -209,3 +209,19 @@ def test_positions_of_a_vision_transformer_are_brought_to_another_image_size() -
     expected = checkpoint_filter_fn(dict(saved), smaller)["pos_embed"]
     assert torch.equal(model.state_dict()["backbone.pos_embed"], expected)
     assert expected.shape == (1, 37, 192)
+
+
+def test_the_auxiliary_heads_of_googlenet() -> None:
+    theirs = torchvision.models.googlenet(init_weights=False).state_dict()
+    head, auxiliary = dict(type="LinearHead", num_classes=5), dict(type="GoogLeNetAuxiliaryHead", num_classes=5)
+    with_them = ImageClassifier(dict(type="GoogLeNet"), head, auxiliary_head=auxiliary)
+    total = len(theirs)
+    assert load_weights(with_them, theirs)[1:] == [
+        f"  matched {total - 6} of {total} tensors",
+        "  made anew: auxiliary.aux1.fc2 (1000 -> 5)",
+        "  made anew: auxiliary.aux2.fc2 (1000 -> 5)",
+        "  made anew: head.fc (1000 -> 5)",
+    ]
+    without = ImageClassifier(dict(type="GoogLeNet"), head)
+    report = load_weights(without, theirs)
+    assert report[3].startswith("  in the file, but not in the model: aux1.conv.conv.weight, ")
