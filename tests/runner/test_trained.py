@@ -1,0 +1,61 @@
+"""A model from a checkpoint: measured as training measured it, on its data or on other data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from knoll.registry import UserError
+from knoll.runner import Runner, Trained
+from knoll.runner.evaluate import evaluate
+
+
+def test_testing_a_checkpoint_gives_the_metrics_of_training_to_the_last_digit(tiny, working_directory):
+    metrics = Runner(tiny, "run").train()
+    trained = Trained(working_directory / "run/checkpoints/last.pt")
+    again = evaluate(trained.forward, trained.evaluation_loaders(), trained.loss, trained.new_metrics())
+    assert again == metrics == trained.recorded
+
+
+def test_another_data_set_may_be_tested_and_is_named(tiny, working_directory):
+    Runner(tiny | dict(duration=1), "run").train()
+    override = "evaluation.val.dataset={'type': 'ArrayFile', 'path': 'arrays.npz', 'split': 'val', 'source': 'new'}"
+    trained = Trained(working_directory / "run/checkpoints/last.pt", [override])
+    trained.evaluation_loaders()
+    assert trained.sources["val"] == "new"
+
+
+def test_a_checkpoint_does_not_need_the_file_that_its_weights_began_with(tiny, working_directory):
+    torch.save(Runner(tiny, "unused").model.state_dict(), "begin.pth")
+    tiny["weights"] = "begin.pth"
+    Runner(tiny | dict(duration=2), "run").train()
+    (working_directory / "begin.pth").unlink()
+    last = working_directory / "run/checkpoints/last.pt"
+    assert Trained(last).step == Runner(tiny | dict(duration=2), "run", resume=last).step == 2
+
+
+def test_of_the_same_candidates_training_and_evaluation_take_the_same(tiny, arrays, working_directory):
+    whole = dict(np.load(arrays))
+    candidates = [
+        dict(type="ArrayFile", path="gone.npz", source="gone"),
+        dict(type="ArrayFile", path="arrays.npz", source="second"),
+    ]
+    for part, split in ((tiny["train"], "train"), (tiny["evaluation"]["val"], "val")):
+        part["dataset"] = dict(type="FirstAvailable", datasets=candidates, split=split)
+    runner = Runner(tiny | dict(duration=1), "run")
+    assert runner.sources == dict(train="second", val="second")
+    runner.train()
+
+    # On another day the first one is there too: what continues the run, or tests it, still takes the second.
+    np.savez(working_directory / "gone.npz", **whole)
+    last = working_directory / "run/checkpoints/last.pt"
+    assert Runner(tiny | dict(duration=1), "run", resume=last).sources == dict(train="second", val="second")
+    trained = Trained(last)
+    trained.evaluation_loaders()
+    assert trained.sources["val"] == "second"
+    assert Runner(tiny, "new").sources == dict(train="gone", val="gone")
+
+    (working_directory / "arrays.npz").unlink()
+    with pytest.raises(UserError, match="only second will do"):
+        Trained(last).evaluation_loaders()
