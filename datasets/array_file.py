@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +42,7 @@ class ArrayFile(LabelledImages):
             with np.load(file, allow_pickle=False) as arrays:
                 self.images, labels = _arrays(file, arrays, split)
                 classes = classes or [str(number) for number in range(_count_classes(arrays, labels))]
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{file} cannot be read as an .npz file: {error}") from error
         self.labels = labels if labels.ndim == 2 else labels.tolist()
         self.classes = classes
@@ -64,11 +66,13 @@ def _arrays(file: Path, arrays: np.lib.npyio.NpzFile, split: str) -> tuple[np.nd
             f"{file}: {split}_images is {images.dtype} of shape {images.shape}; "
             "expected uint8 (N, H, W) or (N, H, W, 3)"
         )
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.int64)
     whole = labels.dtype.kind in "iu"
     if whole and labels.shape[1:] == (1,):
         labels = labels.reshape(-1)
     rows = labels.ndim == 2 and labels.dtype.kind in "biuf"
-    if len(labels) != len(images) or not (rows or (whole and labels.ndim == 1)):
+    if labels.ndim == 0 or len(labels) != len(images) or not (rows or (whole and labels.ndim == 1)):
         raise UserError(
             f"{file}: {split}_labels is {labels.dtype} of shape {labels.shape}; expected integers ({len(images)},), "
             f"which are class numbers, or rows: multi-hot labels ({len(images)}, classes), or measured values, which "
@@ -82,4 +86,4 @@ def _count_classes(arrays: np.lib.npyio.NpzFile, labels: np.ndarray) -> int:
     if labels.ndim == 2:
         return labels.shape[1]
     every = (arrays[key] for key in arrays.files if key.endswith("_labels"))
-    return 1 + max(int(each.max()) for each in every if each.dtype.kind in "iu")
+    return 1 + max(int(each.max()) for each in every if each.dtype.kind in "biu" and each.size)

@@ -42,6 +42,7 @@ class Freezing:
         modules = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
         parameters = dict(model.named_parameters(remove_duplicate=False))
         pattern_of = covering(self.until, [*modules, *parameters], "freeze")
+        _require_something(pattern_of, {**modules, **parameters})
         covered = {name: pattern for name, pattern in pattern_of.items() if self.until[pattern] > 0}
 
         self.pattern_of = {parameter: covered[name] for name, parameter in parameters.items() if name in covered}
@@ -64,6 +65,21 @@ class Freezing:
             )
         self.apply(step=0)
 
+    def require_none_of(self, names: list[str], model: nn.Module) -> None:
+        """Refuse to freeze for good what the weights left as it was made: random numbers.
+
+        Raises:
+            ConfigError: names the first of them.
+        """
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        for name in names:
+            if parameters.get(name) in self.whole_run:
+                pattern = self.pattern_of[parameters[name]]
+                raise ConfigError(
+                    f"freeze: `{pattern}` freezes {name}, which the weights do not fill: it would stay random. Freeze "
+                    "less, or take weights that fit"
+                )
+
     def apply(self, step: int) -> None:
         """Freeze what is frozen at this step of the run, and thaw the rest of what was."""
         for parameter, until in self._parameters.items():
@@ -71,3 +87,17 @@ class Freezing:
         for module, until in self._modules.items():
             if module.training != (step >= until):
                 module.training = step >= until
+
+
+def _require_something(pattern_of: dict[str, str], parts: dict[str, nn.Module | nn.Parameter]) -> None:
+    """Each pattern must cover what training would change: a parameter, batch statistics, dropout."""
+    kept = {
+        pattern
+        for name, pattern in pattern_of.items()
+        if not isinstance(part := parts[name], nn.Module)
+        or any(True for _ in (*part.parameters(), *part.buffers()))
+        or "drop" in type(part).__name__.lower()
+    }
+    for pattern in dict.fromkeys(pattern_of.values()):
+        if pattern not in kept:
+            raise ConfigError(f"freeze: the pattern `{pattern}` covers nothing that training changes: leave it out")

@@ -51,8 +51,9 @@ class _Timm:
             model: Any = create(num_classes=0, **arguments)
             # What a timm model returns without its last layer is pooled, and may have passed a layer of another width.
             model.num_features = model.head_hidden_size
-            channels = arguments.get("in_chans", 3)
-            model.example_shape = (channels, *model.pretrained_cfg.get("input_size", (3, 224, 224))[1:])
+            size = arguments.get("img_size") or model.pretrained_cfg.get("input_size", (3, 224, 224))[1:]
+            height, width = (size, size) if isinstance(size, int) else size
+            model.example_shape = (arguments.get("in_chans", 3), height, width)
             return model
 
         kind = typing.get_type_hints(timm.model_entrypoint(name)).get("return")

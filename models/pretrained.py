@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from ..registry.tree import KeyPath, dotted
 from .weights.fetch import torchvision_entry
 
 
-class Preprocessing(NamedTuple):
+class TrainedWith(NamedTuple):
     """How images were prepared: scaled to 0-1 and normalised per channel, `size` pixels a side."""
 
     mean: tuple[float, ...]
@@ -21,7 +22,7 @@ class Preprocessing(NamedTuple):
     interpolation: str
 
 
-def preprocessing_of(source: str) -> Preprocessing | None:
+def preprocessing_of(source: str) -> TrainedWith | None:
     """The preprocessing of weights that timm or torchvision knows: by name, or by the name of torchvision's file.
 
     Of a file that torchvision no longer lists, such as resnet34-333f7ec4.pth, the first weights of that model tell.
@@ -35,11 +36,12 @@ def preprocessing_of(source: str) -> Preprocessing | None:
             return None
     file = Path(source).name
     files = _torchvision_files()
-    entry = files.get(file) or files.get(file.partition("-")[0])
+    listed = re.fullmatch(r"(\w+)-[0-9a-f]{8}\.pth", file)
+    entry = files.get(file) or (files.get(listed[1]) if listed else None)
     return _of_torchvision(entry) if entry is not None else None
 
 
-def _of_timm(name: str) -> Preprocessing | None:
+def _of_timm(name: str) -> TrainedWith | None:
     import timm
 
     try:
@@ -48,12 +50,12 @@ def _of_timm(name: str) -> Preprocessing | None:
         return None
     if known is None:
         return None
-    return Preprocessing(tuple(known.mean), tuple(known.std), known.input_size[-1], known.interpolation)
+    return TrainedWith(tuple(known.mean), tuple(known.std), known.input_size[-1], known.interpolation)
 
 
-def _of_torchvision(entry: Any) -> Preprocessing:
+def _of_torchvision(entry: Any) -> TrainedWith:
     preset = entry.transforms()
-    return Preprocessing(tuple(preset.mean), tuple(preset.std), preset.crop_size[0], preset.interpolation.value)
+    return TrainedWith(tuple(preset.mean), tuple(preset.std), preset.crop_size[0], preset.interpolation.value)
 
 
 @cache
@@ -89,7 +91,7 @@ def compare(config: Config) -> list[str]:
     return lines
 
 
-def _differences(transforms: list[dict], trained: Preprocessing) -> Iterator[tuple[KeyPath, Any, Any]]:
+def _differences(transforms: list[dict], trained: TrainedWith) -> Iterator[tuple[KeyPath, Any, Any]]:
     kinds = [each.get("type") for each in transforms]
     if "Normalize" not in kinds:
         yield (), "no Normalize", f"mean {_list(trained.mean)} and std {_list(trained.std)}"

@@ -11,9 +11,9 @@ _BESIDE = ""
 def layer_of_each(model: nn.Module) -> dict[str, int]:
     """The layer of each parameter, by its name; 0 is next to the images.
 
-    The layers are timm's where the network has a `group_matcher`, as every network of timm has. The head is where timm
-    puts its classifier: in the last layer, together with what no group of the network claims, such as ConvNeXt's last
-    norm.
+    The layers are timm's where the network has a `group_matcher`, as nearly every network of timm has. The head is
+    where timm puts its classifier: in the last layer, together with what no group of the network claims, such as
+    ConvNeXt's last norm.
 
     Without a `group_matcher` the children of the backbone are the layers, in their order; of an nn.Sequential its own
     children are. Parameters of the backbone itself, such as position embeddings, belong to the first.

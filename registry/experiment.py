@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 from .duration import Duration, RunLength
-from .fit import AtLeast
+from .fit import AtLeast, AtMost
 from .signature import bind, parameters, settings_class, settings_class_of_items
 
 Settings = TypeVar("Settings")
@@ -57,7 +57,8 @@ class Weights:
         entry: the key that the weights stand under in the file, if it is none of the usual.
         rename: beginnings of names in the file, and what to put in their place: {"linear.": "head.fc."}.
         drop: names in the file, as shell patterns, to leave out.
-        least: the share of the model's tensors, its head aside, that the file must fill.
+        least: the share that must fit, heads aside: of the model's tensors those that the file fills, and of the file's
+            those that have a place in the model.
     """
 
     source: str
@@ -65,7 +66,7 @@ class Weights:
     entry: str | None = None
     rename: dict[str, str] = field(default_factory=dict)
     drop: list[str] = field(default_factory=list)
-    least: Annotated[float, AtLeast(0)] = 0.9
+    least: Annotated[float, AtLeast(0), AtMost(1)] = 0.9
 
 
 @dataclass
@@ -94,7 +95,7 @@ class ParamGroups:
     """
 
     patterns: dict[str, ParamGroup] = field(default_factory=dict)
-    layer_decay: Annotated[float, AtLeast(0)] | None = None
+    layer_decay: Annotated[float, AtLeast(0), AtMost(1)] | None = None
     decay_norms_and_biases: bool = True
 
 

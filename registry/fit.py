@@ -37,6 +37,17 @@ class AtLeast:
             raise Misfit(f"at least {self.bound}")
 
 
+class AtMost:
+    """Marks a number's upper bound: `Annotated[float, AtMost(1)]`."""
+
+    def __init__(self, bound: float) -> None:
+        self.bound = bound
+
+    def check(self, value: Any) -> None:
+        if isinstance(value, (int, float)) and value > self.bound:
+            raise Misfit(f"at most {self.bound}")
+
+
 def fit(value: Any, annotation: Any) -> Any:
     """`value` as the annotation wants it.
 

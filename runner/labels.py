@@ -29,9 +29,10 @@ def meaning_of(labels: Tensor, multi_label: bool) -> Meaning:
     return "class" if labels.shape[1] > 1 and bool(_are_shares(labels).all()) else "values"
 
 
-def is_multi_label(model: nn.Module) -> bool:
-    """Whether a model answers yes or no for each class: its head says so, or itself if it has none."""
-    return bool(getattr(getattr(model, "head", model), "multi_label", False))
+def is_multi_label(model: nn.Module, loss: nn.Module) -> bool:
+    """Whether a model answers yes or no for each class: its head says so, or it learns by a loss that asks for that."""
+    by_head = getattr(getattr(model, "head", model), "multi_label", False)
+    return bool(by_head) or isinstance(loss, nn.BCEWithLogitsLoss) or "MultiLabel" in type(loss).__name__
 
 
 def all_labels(loader: TrainLoader | EvaluationLoader) -> Tensor:
@@ -74,7 +75,7 @@ def require_fitting(labels: Tensor, name: str, outputs: int, loss: nn.Module, mu
     elif labels.shape[1] != outputs:
         hint = ": a class number is a number, not a row of one" if labels.shape[1] == 1 else ""
         raise UserError(f"{name}: a label is a row of {labels.shape[1]}, but the model has {outputs} outputs{hint}")
-    elif multi_label or isinstance(loss, (nn.BCEWithLogitsLoss, nn.MultiLabelSoftMarginLoss)):
+    elif multi_label:
         if isinstance(loss, nn.CrossEntropyLoss):
             raise UserError(
                 "CrossEntropyLoss takes one class for each image, but the model answers yes or no for each class: set "
@@ -97,9 +98,9 @@ def _require_class_numbers(labels: Tensor, name: str, outputs: int, multi_label:
         )
     if multi_label:
         raise UserError(
-            f"{name}: the labels are class numbers, but the model answers yes or no for each class, for which labels "
-            "are multi-hot (N, classes). For class numbers take LinearHead and CrossEntropyLoss; for two classes "
-            "BinaryHead and CrossEntropyLoss"
+            f"{name}: the labels are class numbers, but head or loss ask for a yes or no to each class, for which "
+            "labels are multi-hot (N, classes). For class numbers take LinearHead and CrossEntropyLoss; for two "
+            "classes BinaryHead and CrossEntropyLoss"
         )
     if outputs == 1:
         raise UserError(

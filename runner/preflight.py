@@ -40,7 +40,7 @@ def try_everything(
         UserError: an image cannot be read, or something does not take what it is given; says what.
     """
     loss = copy.deepcopy(loss)  # one that keeps a state shall not have seen this
-    multi_label = is_multi_label(forward.model)
+    multi_label = is_multi_label(forward.model, loss)
     with evaluation_mode(forward.model):
         for name, loader in loaders.items():
             batch = first_sample(loader).to(forward.device)
@@ -61,7 +61,8 @@ def _try_model(forward: Forward, batch: Batch, name: str, classes: int) -> Tenso
     found = tuple(getattr(logits, "shape", ()))
     if len(found) != 2 or found[0] != 1 or (classes and found[1] != classes):
         wanted = f"(1, {classes})" if classes else "(1, classes)"
-        raise UserError(f"for one image {shape} the model returns {found or type(logits)}, not logits {wanted}")
+        remedy = f": set the model's num_classes to {classes}" if len(found) == 2 and classes else ""
+        raise UserError(f"for one image {shape} the model returns {found or type(logits)}, not logits {wanted}{remedy}")
     return logits.float()
 
 

@@ -135,12 +135,15 @@ class Runner:
         experiment = self.experiment
         seed_run(derive_seed(experiment.seed, "model"))
         self.model = MODELS.build(experiment.model)
+        unfilled: list[str] = []
         if with_weights and experiment.weights is not None:
-            report = load_weights(self.model, experiment.weights, self.classes)
-            for line in [*report, *compare(self.config)]:
+            loaded = load_weights(self.model, experiment.weights, self.classes)
+            unfilled = loaded.unfilled
+            for line in [*loaded.lines, *compare(self.config)]:
                 logger.info("%s", line)
         self.loss_function = LOSSES.build(experiment.loss)
         self.freezing = Freezing(self.model, experiment.freeze, self.to_steps)
+        self.freezing.require_none_of(unfilled, self.model)
         parts = self.model, self.loss_function, experiment.param_groups
         self.optimizer = build_optimizer(experiment.optimizer, *parts, self.freezing.whole_run)
         if experiment.freeze or experiment.param_groups:

@@ -30,6 +30,10 @@ from .forward import Forward
 from .labels import all_labels, is_multi_label, require_fitting
 from .metrics import MetricSet
 
+_RANDOM = (
+    "So the model is not the one that was trained: {} would be random, and whatever was measured by it. Give the "
+    "config the architecture and the number of classes that the weights were made with."
+)
 # What a checkpoint tells of a run, of a model that was not trained by one.
 _NO_RUN: dict[str, Any] = dict(step=0, classes=[], num_classes=0, sources={}, metrics={}, evaluated_at=-1)
 
@@ -80,8 +84,11 @@ class Trained:
                 "weights=<file>"
             )
         else:
-            self.report = [*load_weights(model, self.experiment.weights), *compare(config)]
-            self.num_classes = _outputs(model)
+            loaded = load_weights(model, self.experiment.weights)
+            if loaded.unfilled:
+                raise UserError("\n".join([*loaded.lines, _RANDOM.format(", ".join(loaded.unfilled[:5]))]))
+            self.report = [*loaded.lines, *compare(config)]
+            self.classes, self.num_classes = loaded.classes, _outputs(model)
         self.loss.to(self.device)
         self.forward = Forward(
             model.to(self.device).eval(),
@@ -121,7 +128,7 @@ class Trained:
     @property
     def multi_label(self) -> bool:
         """Whether several classes may be in one image."""
-        return is_multi_label(self.forward.model)
+        return is_multi_label(self.forward.model, self.loss)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Of each class, from logits (N, classes): they add up to 1, unless several may be in one image."""
@@ -142,6 +149,8 @@ def _read(path: Path, overrides: Sequence[str], trust: bool) -> tuple[Config, di
     """The config, and the state that a checkpoint holds beside it."""
     if path.suffix in (".py", ".yaml", ".yml"):
         return load_config(path, overrides), None
+    if given := next((each for each in overrides if each.partition("=")[0].partition(".")[0] == "weights"), None):
+        raise UserError(f"{given}: a checkpoint holds its weights. To measure others, name a config in its place.")
     state = checkpoint.load(path)
     config = config_from_dict(state["config"], overrides, name=state["name"], source=str(path))
     named = [*config.data.get("imports", []), *config.data.get("plugins", [])]

@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare = Preprocessing(trained, options.set)
     if not prepare.name:
         raise UserError(f"{options.checkpoint} has no evaluation set, so it does not say how pictures are prepared")
+    if trained.num_classes == 1 and not trained.multi_label:
+        raise UserError("the model has one output, a measured value, and tells no classes: `test --out` writes it")
     names = trained.classes or [str(number) for number in range(trained.num_classes)]
     failures: list[str] = []
     drawing = random.Random(options.seed)
@@ -126,7 +128,7 @@ def row(prediction, names: list[str]) -> dict[str, Any]:
 
 
 def write(rows: Sequence[dict], path: Path) -> None:
-    """The rows as JSON; or as CSV with the columns that `test --out` has, several classes joined by "; "."""
+    """The rows as JSON; or as CSV much as `test --out` writes it, several classes joined by `|`."""
     if path.suffix.lower() == ".json":
         path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return
@@ -135,7 +137,7 @@ def write(rows: Sequence[dict], path: Path) -> None:
         writer.writerow([*("name", "label", "prediction", "correct"), *(f"p({n})" for n in rows[0]["probabilities"])])
         for each in rows:
             correct = "" if each["correct"] is None else int(each["correct"])
-            lists = ("; ".join(each["label"] or []), "; ".join(each["prediction"]))
+            lists = ("|".join(each["label"] or []), "|".join(each["prediction"]))
             writer.writerow([each["name"], *lists, correct, *(f"{p:.6g}" for p in each["probabilities"].values())])
 
 

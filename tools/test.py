@@ -34,12 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments.parse_intermixed_args(argv)
     if extra := [word for word in options.overrides if "=" not in word]:
         raise UserError(f"{extra[0]} is not key=value: name one checkpoint at a time")
-    if options.out and not options.out.absolute().parent.is_dir():
-        raise UserError(f"--out: there is no folder {options.out.absolute().parent}")
 
     from knoll.runner import Trained
     from knoll.runner.evaluate import evaluate
     from knoll.runner.labels import all_labels, meaning_of
+    from knoll.runner.whole_file import require_writable, written_whole
+
+    if options.out:
+        require_writable("--out", options.out, (".csv",))
 
     trained = Trained(options.checkpoint, options.overrides, options.device, options.trust)
     loaders = trained.evaluation_loaders(options.set)
@@ -62,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         note = "" if recorded in (None, value) or options.overrides else f"  (training recorded {recorded!r})"
         print(f"{name}: {value!r}  ({source}){note}")
     if options.out:
-        write(rows, options.out)
+        with written_whole(options.out) as partial:
+            write(rows, partial)
         print(f"{len(rows)} predictions: {options.out}")
     return 0
 

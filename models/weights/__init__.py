@@ -1,9 +1,9 @@
 """Loading weights into a model, and saying exactly what was done.
 
-`read.py` reads a file, `fetch.py` finds or downloads it, `match.py` gives each of its tensors a place in the model,
-and `load.py` does all three.
+`fetch.py` finds a file or downloads it, `read.py` reads it, `match.py` gives each of its tensors a place in the model,
+`report.py` says so, and `load.py` does it all.
 """
 
-from .load import load_weights
+from .load import Loaded, load_weights
 
-__all__ = ["load_weights"]
+__all__ = ["Loaded", "load_weights"]

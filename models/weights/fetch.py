@@ -37,9 +37,20 @@ def find_file(source: str, sha256: str | None = None) -> tuple[Path, str]:
     else:
         path = Path(source).expanduser()
         promised = _promised(source)
-    if not path.is_file():
-        return path, ""  # reading it will say so
+    if not path.exists():
+        raise UserError(f"weights: {path.absolute()} does not exist{_meant(source)}")
+    if path.is_dir():
+        raise UserError(f"weights: {path.absolute()} is a folder, not a file")
     return path, _verify(path, sha256, promised, strict=source.startswith("http"))
+
+
+def _meant(source: str) -> str:
+    """What a name that is no file may have been meant to be."""
+    if re.fullmatch(r"\w+_Weights\.\w+", source):
+        return f": for torchvision's weights of that name write torchvision/{source}"
+    if source.startswith(("hf-hub:", "hf_hub:")) or re.fullmatch(r"\w+\.\w+_in\w+", source):
+        return f": for timm's weights of that name write timm/{source.rpartition('/')[2].removeprefix('hf-hub:')}"
+    return ""
 
 
 def torchvision_entry(source: str):
@@ -50,8 +61,10 @@ def torchvision_entry(source: str):
     try:
         return get_weight(name)
     except (ValueError, KeyError, AttributeError) as error:
-        known = {str(entry) for model in list_models() for entry in get_model_weights(model)}
-        near = did_you_mean(name, known)
+        if name in list_models():
+            near = f" Of that model there are {', '.join(f'`{entry}`' for entry in get_model_weights(name))}."
+        else:
+            near = did_you_mean(name, {str(entry) for model in list_models() for entry in get_model_weights(model)})
         raise UserError(f"weights: torchvision has no weights called `{name}`.{near}") from error
 
 
@@ -90,14 +103,17 @@ def _from_hub(source: str) -> Path:
 
 def _downloaded(url: str, sha256: str | None) -> Path:
     """The file of an address, in torch's own folder for such; downloaded if it is not there yet."""
-    place = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    name = Path(urlparse(url).path).name
+    if _promised(name) is None:  # many files are called `model.safetensors`
+        name = f"{hashlib.sha256(url.encode()).hexdigest()[:12]}_{name}"
+    place = Path(torch.hub.get_dir()) / "checkpoints" / name
     if place.is_file():
         return place
     if url.startswith("http://") and sha256 is None:
         raise UserError(f"weights: {url} is not encrypted: give weights.sha256, or an https address")
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(url, str(place), hash_prefix=sha256)
+        torch.hub.download_url_to_file(url, str(place), hash_prefix=sha256 and sha256.lower())
     except (OSError, RuntimeError, ValueError) as error:  # no connection; another SHA-256; no address
         raise UserError(
             f"weights: {url} cannot be downloaded ({error}). Put the file there by other means: {place}\n"

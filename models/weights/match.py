@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
-from ...registry.names import nearest
+from ...registry import UserError
 
 # What wraps a model puts its own name before the names of its tensors: DataParallel, torch.compile, a training class.
 # `backbone.` and `head.` are ours and mmpretrain's; models of timm and torchvision are not divided so.
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "backbone.", "head.")
+
+
+# What models call their last layers, auxiliary ones included.
+HEADS = ("fc", "linear", "classifier", "head", "heads", "last_linear", "aux1", "aux2", "AuxLogits", "head_dist")
 
 
 @dataclass
@@ -23,7 +28,8 @@ class Match:
     Attributes:
         placed: the model's name -> the tensor it gets.
         taken_from: the model's name -> the name in the file.
-        remade: layers at the end of the model that the file has in another size: name -> classes there, classes here.
+        by_width: those of the model's names whose tensor was found by its width.
+        remade: last layers that the file has in another size, or for other classes: name -> shape there, shape here.
         fresh: tensors of the model's head that the file has not.
         missing: other tensors of the model that the file has not.
         other_shape: the model's name -> the shape in the file.
@@ -32,11 +38,13 @@ class Match:
         near: a missing name -> a name that is left over, alike and of the same shape.
         total: how many tensors there are to be filled.
         expected: how many of them outside the head.
+        in_head: the model's names that belong to its head.
     """
 
     placed: dict[str, Tensor] = field(default_factory=dict)
     taken_from: dict[str, str] = field(default_factory=dict)
-    remade: dict[str, tuple[int, int]] = field(default_factory=dict)
+    by_width: list[str] = field(default_factory=list)
+    remade: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     fresh: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     other_shape: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -59,8 +67,18 @@ class Match:
 
     @property
     def used(self) -> float:
-        """The part of the file that has a place in the model: ResNet-50 could be filled from a file of ResNet-101."""
-        return len(self.taken_from) / max(1, len(self.taken_from) + len(self.left_over))
+        """The part of the file that has a place in the model: ResNet-50 could be filled from a file of ResNet-101.
+
+        A head that has no place does not count: the model has another.
+        """
+        unused = [name for name in self.left_over if not any(part in HEADS for part in bare_name(name).split(".")[:2])]
+        return len(self.taken_from) / max(1, len(self.taken_from) + len(unused))
+
+    @property
+    def unfilled(self) -> list[str]:
+        """The model's tensors that keep what they were made with."""
+        remade = [key for key in self.in_head if key.rpartition(".")[0] in self.remade]
+        return [*sorted(remade), *(key for key in self.fresh if key not in remade), *self.other_shape, *self.missing]
 
 
 def match(model: nn.Module, tensors: Mapping[str, Tensor], remake_head: bool = False) -> Match:
@@ -80,23 +98,29 @@ def match(model: nn.Module, tensors: Mapping[str, Tensor], remake_head: bool = F
     _place_last_layer(own, tensors, last, result)
     for key in list(result.placed):
         _fit_shape(key, own[key], last, remake_head, result)
+    for key in [key for key in result.placed if key.rpartition(".")[0] in result.remade]:
+        del result.placed[key]  # a bias belongs to its weight
 
     # Older files were written before batch normalisation counted its batches; nothing depends on that.
     counts = any(name.endswith("num_batches_tracked") for name in tensors)
     wanted = [key for key in own if counts or not key.endswith("num_batches_tracked")]
     result.total, result.expected = len(wanted), len([key for key in wanted if key not in result.in_head])
     absent = [key for key in wanted if key not in result.taken_from]
-    result.fresh = [key for key in absent if key in result.in_head]
+    result.fresh = [key for key in absent if key in result.in_head and key.rpartition(".")[0] not in result.remade]
     result.missing = [key for key in absent if key not in result.in_head]
     for key in result.missing:
-        alike = [name for name in result.left_over if tensors[name].shape == own[key].shape]
-        if found := nearest(key, alike, most=1):
-            result.near[key] = found[0]
+        alike = {bare_name(name): name for name in result.left_over if tensors[name].shape == own[key].shape}
+        if found := get_close_matches(bare_name(key), alike, n=1, cutoff=0.75):
+            result.near[key] = alike[found[0]]
     return result
 
 
 def rename(tensors: Mapping[str, Tensor], changes: Mapping[str, str]) -> tuple[dict[str, Tensor], list[str]]:
-    """Replace beginnings of names; also returns those of `changes` that no name begins with."""
+    """Replace beginnings of names; also returns those of `changes` that no name begins with.
+
+    Raises:
+        UserError: two names become one.
+    """
     renamed = {}
     used = set()
     for name, tensor in tensors.items():
@@ -105,6 +129,8 @@ def rename(tensors: Mapping[str, Tensor], changes: Mapping[str, str]) -> tuple[d
                 name = new + name.removeprefix(old)
                 used.add(old)
                 break
+        if name in renamed:
+            raise UserError(f"weights.rename: two tensors of the file would be called `{name}`: weights.drop one")
         renamed[name] = tensor
     return renamed, [old for old in changes if old not in used]
 
@@ -140,10 +166,17 @@ def _without_wrappers(name: str) -> list[str]:
     return names
 
 
+def bare_name(name: str) -> str:
+    """A name without what stands before it on account of wrappers; `head.` stays, for timm's own names begin so."""
+    while wrapper := next((each for each in WRAPPERS if each != "head." and name.startswith(each)), None):
+        name = name.removeprefix(wrapper)
+    return name
+
+
 def _parts(model: nn.Module) -> list[str]:
-    """What may stand before a file's name: nothing, a part of the model, a member of a list of heads."""
+    """What may stand before a file's name: nothing, a part of the model, a head of a stack."""
     children = [name for name, _ in model.named_children()]
-    members = [name for name, _ in model.named_modules() if re.fullmatch(r"head\.heads\.\d+|auxiliary\.\w+", name)]
+    members = [name for name, _ in model.named_modules() if re.fullmatch(r"head\.heads\.\d+", name)]
     return ["", *(f"{name}." for name in (*children, *members))]
 
 
@@ -155,7 +188,11 @@ def _head_tensors(model: nn.Module, own: Mapping[str, Tensor]) -> set[str]:
 
 
 def _last_layers(model: nn.Module) -> list[str]:
-    """Names of the layers whose outputs are the classes."""
+    """Names of the layers whose outputs are the classes. timm tells them of its own models: some have two."""
+    told = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    there = [name for name in ((told,) if isinstance(told, str) else told) if f"{name}.weight" in model.state_dict()]
+    if there:
+        return there
     heads = [model]
     if hasattr(model, "backbone") and hasattr(model, "head"):
         heads = [model.get_submodule("head")]
@@ -187,6 +224,7 @@ def _place_last_layer(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], 
         place, name = f"{last[0]}.{end}", f"{alike[0]}.{end}"
         if place in own and name in result.left_over:
             result.placed[place], result.taken_from[place] = tensors[name], name
+            result.by_width.append(place)
             result.left_over.remove(name)
 
 
@@ -202,7 +240,8 @@ def _fit_shape(key: str, here: Tensor, last: list[str], remake_head: bool, resul
     if there.numel() == here.numel() and there.squeeze().shape == here.squeeze().shape:
         result.placed[key] = there.reshape(here.shape)  # a fully connected layer as a 1x1 convolution
     if layer in last and (remake_head or result.placed[key].shape != here.shape):
-        result.remade[layer] = (there.shape[0], here.shape[0])
+        if kind == "weight" or layer not in result.remade:
+            result.remade[layer] = (tuple(there.shape), tuple(here.shape))
         del result.placed[key]
     elif result.placed[key].shape == here.shape:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,23 +32,13 @@ class _Ignored:
 
 
 def _stand_in(name: str) -> type[_Ignored]:
-    module, _, own = name.rpartition(".")
+    module, _, own = (name if "." in name else f"builtins.{name}").rpartition(".")
     return type(own, (_Ignored,), {"__module__": module, "__qualname__": own})
 
 
-# What checkpoints of timm and torchvision (command line arguments), of mmengine (logs) and of many scripts (figures as
-# numpy numbers) hold beside the weights. It is not unpickled: each such object becomes an `_Ignored`.
-_IGNORED: list[Any] = [
-    _stand_in(name)
-    for name in (
-        "argparse.Namespace",
-        "mmengine.logging.history_buffer.HistoryBuffer",
-        "numpy.ndarray",
-        "numpy.dtype",
-        *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-        *(f"numpy.dtypes.{kind}DType" for kind in ("Float64", "Float32", "Int64", "Int32", "Bool")),
-    )
-]
+# How torch names, in its refusal, what it does not unpickle.
+_NOT_ALLOWED = re.compile(r"Unsupported (?:global|class)[^\n]*?GLOBAL (\S+)|Unsupported class (\S+)")
+MOST_IGNORED = 50
 
 
 class Found(NamedTuple):
@@ -66,40 +57,63 @@ def read_weights(path: Path, entry: str | None = None) -> Found:
         entry: the key that the state dict stands under; one of ENTRIES is found without it.
 
     Raises:
-        UserError: no such file, a file that is none of these, or damaged. Says which, and what to do.
+        UserError: a file that is none of these, or damaged. Says which, and what to do.
     """
-    if not path.is_file():
-        kind = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise UserError(f"weights: {path.absolute()} {kind}")
     _refuse_what_is_no_weights(path)
     if path.suffix == ".safetensors":
-        return Found(_load_safetensors(path), [], [])
+        return _load_safetensors(path)
     return unwrap(_load_torch(path), str(path), entry)
 
 
-def _load_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
+def _load_safetensors(path: Path) -> Found:
+    from safetensors import safe_open
 
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("knoll", "{}"))  # as our export writes it
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
     except Exception as error:  # a damaged file can raise anything
         raise _damaged(path, error) from error
+    return Found(tensors, [str(name) for name in about.get("classes", [])], [])
 
 
 def _load_torch(path: Path) -> Any:
-    try:
-        with torch.serialization.safe_globals(_IGNORED):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        whole = re.search(r"Unsupported (?:global|class).*?([\w.]+\.\w+)", str(error))
-        if whole or "TorchScript" in str(error):
-            what = f"a pickled {whole[1]}" if whole else "a TorchScript archive"
-            raise UserError(
-                f"{path} holds not only tensors but a whole model or other objects ({what}). Unpickling such can run "
-                "any code, so it is refused. Where it was made, save the weights alone: "
-                "torch.save(model.state_dict(), 'new.pth')"
-            ) from error
-        raise _damaged(path, error) from error
+    """What torch.save wrote, with nothing but tensors and plain values unpickled.
+
+    Checkpoints of training scripts hold more: command lines, logs, figures as numpy numbers. Whatever a file names that
+    is neither is replaced by an `_Ignored`; none of its code is looked up, let alone run.
+    """
+    ignored: list[Any] = []
+    while True:
+        try:
+            with torch.serialization.safe_globals(ignored):
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
+            break
+        except Exception as error:  # a damaged file can raise anything
+            found = _NOT_ALLOWED.search(str(error))
+            name = (found[1] or found[2]) if found else ""
+            known = [_name(each).removeprefix("builtins.") for each in ignored]
+            if not name or name in known or len(known) == MOST_IGNORED:
+                if "TorchScript" in str(error):
+                    raise _not_only_tensors(path, "a TorchScript archive") from error
+                if name or "is blocked" in str(error) or "Can only" in str(error):
+                    raise _not_only_tensors(path, name or "containers or code that cannot be left out") from error
+                raise _damaged(path, error) from error
+            ignored.append(_stand_in(name))
+    if isinstance(loaded, _Ignored):
+        raise _not_only_tensors(path, f"a pickled {_name(type(loaded))}")
+    return loaded
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _not_only_tensors(path: Path, what: str) -> UserError:
+    return UserError(
+        f"{path} holds not only tensors but a whole model or other objects ({what}). Unpickling such can run any code, "
+        "so it is refused. Where it was made, save the weights alone: torch.save(model.state_dict(), 'new.pth')"
+    )
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

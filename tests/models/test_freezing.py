@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from knoll.models.classifier import ImageClassifier
 from knoll.models.freezing import Freezing
 from knoll.models.patterns import covering
 from knoll.registry import ConfigError
@@ -168,3 +169,11 @@ def test_a_parameter_with_two_names_is_frozen_by_either():
 def test_nothing_left_to_train_is_an_error(freeze):
     with pytest.raises(ConfigError, match="every parameter of Model is frozen when the run begins"):
         Freezing(Model(), freeze, to_steps)
+
+
+def test_a_pattern_that_covers_nothing_to_freeze_is_refused():
+    """Pooling has no weights and no statistics: whoever names it means something else."""
+    model = ImageClassifier(dict(type="LeNet5"), dict(type="LinearHead", num_classes=4, dropout=0.5))
+    with pytest.raises(ConfigError, match=r"freeze: the pattern `backbone.s2` covers nothing that training changes"):
+        Freezing(model, ["backbone.s2"], to_steps)
+    Freezing(model, ["head.dropout"], to_steps)

@@ -61,7 +61,7 @@ def test_timm_models_train_a_step_and_their_checkpoints_come_back(name: str) -> 
     torch.save(model.state_dict(), "x.pth")
     again = MODELS.build(config)
     total = len(model.state_dict())
-    assert load_weights(again, "x.pth")[1] == f"  matched {total} of {total} tensors"
+    assert load_weights(again, "x.pth").lines[1] == f"  matched {total} of {total} tensors"
     with torch.no_grad():
         assert torch.equal(again.eval()(images), model.eval()(images))
 
@@ -79,7 +79,9 @@ def test_a_torchvision_backbone_with_a_head_is_torchvisions_model(name: str) -> 
     backbone = dict(type=f"torchvision/{name}")
     model = ImageClassifier(backbone, dict(type="LinearHead", num_classes=1000))
     # SqueezeNet's last layer is a convolution with a ReLU behind it: features come before, so the logits differ.
-    assert load_weights(model, whole.state_dict())[1] == "  matched {0} of {0} tensors".format(len(whole.state_dict()))
+    assert load_weights(model, whole.state_dict()).lines[1] == "  matched {0} of {0} tensors".format(
+        len(whole.state_dict())
+    )
     images = torch.randn(2, *model.backbone.example_shape)
     with torch.no_grad():
         ours, theirs = model.eval()(images), whole.eval()(images)

@@ -51,15 +51,15 @@ def values(count: int) -> np.ndarray:
     ("of", "head", "loss", "metrics", "message"),
     [
         # class numbers with what takes several labels
-        (None, None, BCE, {}, r"does not take logits \(5, 4\) and labels \(5,\).*It takes a row of numbers"),
-        (None, None, BCE, {}, r"For class numbers take CrossEntropyLoss; for two classes BinaryHead and CrossEntropyL"),
-        (None, None, dict(type="timm/AsymmetricLossMultiLabel"), {}, "It takes a row of numbers for each image"),
+        (None, None, BCE, {}, "class numbers, but head or loss ask for a yes or no to each class"),
+        (None, None, BCE, {}, "For class numbers take LinearHead and CrossEntropyLoss; for two classes BinaryHead and"),
+        (None, None, dict(type="timm/AsymmetricLossMultiLabel"), {}, "for which labels are multi-hot"),
         (
             None,
             several,
             BCE,
             {},
-            "the labels are class numbers, but the model answers yes or no for each class.*BinaryH",
+            "the labels are class numbers, but head or loss ask for a yes or no to each class.*BinaryH",
         ),
         (None, None, None, dict(f1=dict(type="torchmetrics/MultilabelF1Score")), "the metric f1 .*multi-hot labels"),
         (None, None, None, dict(r2=dict(type="torchmetrics/R2Score")), "the metric r2 .*compares measured values"),
@@ -170,7 +170,7 @@ def test_other_labels_than_a_checkpoint_knows_are_refused(tiny):
     Runner(tiny, "run").train()
     relabel(lambda count: np.arange(count) % 4)
     with pytest.raises(
-        UserError, match=r"evaluation\.val: the labels are class numbers, but the model answers yes or no"
+        UserError, match=r"evaluation\.val: the labels are class numbers, but head or loss ask for a yes or no"
     ):
         Trained("run/checkpoints/last.pt").evaluation_loaders()
 
@@ -258,7 +258,7 @@ def test_a_head_of_ones_own_says_that_it_is_multi_label(tiny):
 
     tiny["model"]["head"] = dict(type="Mine")
     try:
-        with pytest.raises(UserError, match="the model answers yes or no for each class"):
+        with pytest.raises(UserError, match="head or loss ask for a yes or no to each class"):
             Runner(tiny, "run")
     finally:
         del HEADS.module_dict["Mine"]

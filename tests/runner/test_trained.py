@@ -59,3 +59,41 @@ def test_of_the_same_candidates_training_and_evaluation_take_the_same(tiny, arra
     (working_directory / "arrays.npz").unlink()
     with pytest.raises(UserError, match="only second will do"):
         Trained(last).evaluation_loaders()
+
+
+def test_weights_are_measured_only_as_the_model_that_was_trained(tiny, working_directory):
+    """Not with classes in another order, not with a last layer of random numbers, not beside a checkpoint's own."""
+    tiny["train"]["dataset"]["classes"] = tiny["evaluation"]["val"]["dataset"]["classes"] = list("abcd")
+    Runner(tiny | dict(duration=2), "run").train()
+    last = "run/checkpoints/last.pt"
+
+    def measure(config, *overrides):
+        (working_directory / "x.py").write_text(f"config = {config!r}")
+        trained = Trained("x.py", [f"weights={last}", *overrides])
+        return evaluate(trained.forward, trained.evaluation_loaders(), trained.loss, trained.new_metrics())
+
+    assert measure(tiny) == Trained(last).recorded
+    tiny["evaluation"]["val"]["dataset"]["classes"] = list("dcba")
+    with pytest.raises(UserError, match=r"evaluation.val has the classes .*'d', 'c', 'b', 'a'.*; the model knows"):
+        measure(tiny)
+    with pytest.raises(UserError, match=r"(?s)made anew: head.fc \(4 -> 5\).*head.fc.bias, head.fc.weight would be"):
+        measure(tiny, "model.head.num_classes=5")
+    with pytest.raises(
+        UserError, match=r"weights=other.pth: a checkpoint holds its weights. To measure others, name a"
+    ):
+        Trained(last, ["weights=other.pth"])
+
+
+def test_a_loss_of_yes_and_no_says_that_several_classes_are_told(tiny):
+    """A whole model of a library has no head to say so."""
+    with np.load("arrays.npz") as arrays:
+        rows = {key: np.eye(4, dtype=np.uint8)[arrays[key]] for key in arrays.files if key.endswith("_labels")}
+        np.savez("arrays.npz", **{**arrays, **rows})
+    tiny["hooks"]["checkpoint"] = dict(type="Checkpoint")
+    tiny["model"]["head"] = dict(type="LinearHead", num_classes=4)
+    changes = dict(loss=dict(type="BCEWithLogitsLoss"), metrics={}, duration=1)
+    Runner(tiny | changes, "run").train()
+    trained = Trained("run/checkpoints/last.pt")
+    assert trained.multi_label
+    logits = torch.tensor([[0.0, 2.0, -2.0, 4.0]])
+    torch.testing.assert_close(trained.probabilities(logits), 1 / (1 + (-logits).exp()))

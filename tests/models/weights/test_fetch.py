@@ -63,16 +63,28 @@ def test_an_address_is_downloaded_once_and_verified(tmp_path, server, saved, sma
     settings = Weights(f"{server.address}/small.pth", sha256=saved.sha256)
     for _ in range(2):
         model = small()
-        report = load_weights(model, settings)
+        report = load_weights(model, settings).lines
         assert equal(model, saved)
     assert len(server.asked) == 1
-    place = tmp_path / "torch/hub/checkpoints/small.pth"
-    assert report[0] == f"weights: {place} (SHA-256 {saved.sha256[:8]}..., as asked for)"
+    [place] = (tmp_path / "torch/hub/checkpoints").iterdir()
+    kept = f"{server.address}/small.pth, kept as {place}"
+    assert report[0] == f"weights: {kept} (SHA-256 {saved.sha256[:8]}..., as asked for)"
+
+
+def test_files_of_the_same_name_from_two_places_are_two(tmp_path, server, saved, small, equal) -> None:
+    (tmp_path / "served/other").mkdir()
+    other = small()
+    torch.save(other.state_dict(), tmp_path / "served/other/small.pth")
+    digest = hashlib.sha256((tmp_path / "served/other/small.pth").read_bytes()).hexdigest()
+    load_weights(small(), Weights(f"{server.address}/small.pth", sha256=saved.sha256))
+    model = small()
+    load_weights(model, Weights(f"{server.address}/other/small.pth", sha256=digest))
+    assert equal(model, other)
 
 
 def test_a_name_that_tells_the_hash_is_enough(server, saved, small, equal) -> None:
     model = small()
-    report = load_weights(model, f"{server.address}/small-{saved.sha256[:8]}.pth")
+    report = load_weights(model, f"{server.address}/small-{saved.sha256[:8]}.pth").lines
     assert equal(model, saved)
     assert report[0].endswith(f"(SHA-256 {saved.sha256[:8]}..., as its name says)")
 
@@ -133,7 +145,7 @@ def test_a_wrong_hash_for_a_file(tmp_path, saved, small, refusal) -> None:
 def test_the_name_of_a_file_here_is_only_a_hint(tmp_path, saved, small, name: str, told: str) -> None:
     path = tmp_path / name
     path.write_bytes((tmp_path / "served/small.pth").read_bytes())
-    assert load_weights(small(), path)[0] == f"weights: {path} ({told.format(saved.sha256)})"
+    assert load_weights(small(), path).lines[0] == f"weights: {path} ({told.format(saved.sha256)})"
 
 
 def test_names_of_torchvision(small, refusal, monkeypatch, tmp_path) -> None:

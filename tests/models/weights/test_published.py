@@ -25,7 +25,7 @@ def find(name: str) -> Path:
 
 def loaded(depth: int) -> tuple[ImageClassifier, list[str]]:
     model = ImageClassifier(dict(type="CIFARResNet", depth=depth), dict(type="LinearHead", num_classes=10))
-    return model, load_weights(model, find(f"weights/{FILES[depth]}"))
+    return model, load_weights(model, find(f"weights/{FILES[depth]}")).lines
 
 
 @pytest.mark.parametrize(("depth", "tensors"), [(20, 97), (56, 277)])

@@ -7,6 +7,7 @@ import pickle
 import sys
 import types
 from collections import OrderedDict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,14 @@ def test_safetensors(tmp_path: Path, small, equal) -> None:
 
 
 def test_checkpoints_of_training_scripts(tmp_path: Path, small, equal, monkeypatch) -> None:
-    """timm and torchvision save their command line, mmengine its logs, many scripts figures as numpy numbers."""
-    module = types.ModuleType("mmengine.logging.history_buffer")
-    module.HistoryBuffer = type(  # pyright: ignore[reportAttributeAccessIssue]
-        "HistoryBuffer", (), {"__module__": "mmengine.logging.history_buffer", "__qualname__": "HistoryBuffer"}
-    )
-    log = module.HistoryBuffer()
+    """timm and torchvision save their command line, mmengine logs of a class of its own, many scripts numpy numbers."""
+    module = types.ModuleType("some.library.logs")
+    module.Log = type("Log", (), {"__module__": module.__name__, "__qualname__": "Log"})  # pyright: ignore
+    log = module.Log()
     log._log_history, log._history_length = np.array([0.5, 0.25]), 1000000
     first, second = small(), small()
     with monkeypatch.context() as patched:
-        for name in ("mmengine", "mmengine.logging"):
+        for name in ("some", "some.library"):
             patched.setitem(sys.modules, name, types.ModuleType(name))
         patched.setitem(sys.modules, module.__name__, module)
         torch.save(
@@ -62,6 +61,7 @@ def test_checkpoints_of_training_scripts(tmp_path: Path, small, equal, monkeypat
                 args=argparse.Namespace(lr=0.1, model="resnet34", paths=[1, 2]),
                 best=np.float64(93.4),
                 accuracies=np.arange(3, dtype=np.int64),
+                hyper_parameters=dict(folder=Path("x"), day=date(2026, 1, 2)),
             ),
             tmp_path / "x.pth",
         )
@@ -72,7 +72,7 @@ def test_checkpoints_of_training_scripts(tmp_path: Path, small, equal, monkeypat
 def test_plain_weights_are_taken_where_averaged_ones_lie_beside(tmp_path: Path, small, equal) -> None:
     plain, averaged, model = small(), small(), small()
     torch.save(dict(state_dict=plain.state_dict(), state_dict_ema=averaged.state_dict()), tmp_path / "x.pth")
-    report = load_weights(model, tmp_path / "x.pth")
+    report = load_weights(model, tmp_path / "x.pth").lines
     assert equal(model, plain)
     assert report[-1] == "  the file holds `state_dict_ema` too: weights.entry='state_dict_ema' takes that"
     load_weights(model, Weights(str(tmp_path / "x.pth"), entry="state_dict_ema"))
@@ -176,3 +176,12 @@ def test_a_missing_file_and_a_folder(tmp_path: Path, small, refusal) -> None:
 def test_files_of_something_else(tmp_path: Path, small, refusal, saved: Any, told: str) -> None:
     torch.save(saved, tmp_path / "x.pth")
     assert told in refusal(small(), tmp_path / "x.pth")
+
+
+def test_an_export_of_ours_says_which_classes_it_knows(tmp_path: Path, small) -> None:
+    save_file(
+        small(3).state_dict(), tmp_path / "x.safetensors", metadata={"knoll": '{"classes": ["ant", "bee", "wasp"]}'}
+    )
+    assert load_weights(small(3), tmp_path / "x.safetensors").classes == ["ant", "bee", "wasp"]
+    report = load_weights(small(3), tmp_path / "x.safetensors", ["daisy", "rose", "tulip"]).lines
+    assert "  made anew: 3 (3 other classes)" in report
