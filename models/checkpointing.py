@@ -15,7 +15,8 @@ class Checkpointed(nn.Sequential):
     """A Sequential of which each member keeps only its input for the backward pass, and is computed again there.
 
     The results are the same to the bit: the second computation draws the same random numbers, and leaves the buffers
-    alone, so that a batch normalisation counts each batch once in its running statistics.
+    alone, so that a batch normalisation counts each batch once in its running statistics. With torch 2.6 that does not
+    hold under torch.compile: there, take one of the two.
     """
 
     def forward(self, input: Tensor) -> Tensor:

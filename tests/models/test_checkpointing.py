@@ -50,6 +50,8 @@ def require_same(plain: tuple[list[float], dict, dict], again: tuple[list[float]
     ids=str,
 )
 def test_training_is_the_same_to_the_bit(backbone: dict[str, Any], compiled: bool) -> None:
+    if compiled and torch.__version__.startswith("2.6."):
+        pytest.skip("torch 2.6 counts each batch twice when it is compiled, as the docstring says")
     results = []
     for checkpointing in (False, True):
         torch.manual_seed(1)
