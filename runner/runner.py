@@ -144,6 +144,10 @@ class Runner:
         self.loss_function = LOSSES.build(experiment.loss)
         self.freezing = Freezing(self.model, experiment.freeze, self.to_steps)
         self.freezing.require_none_of(unfilled, self.model)
+        if self.freezing.whole_run and with_weights and experiment.weights is None:
+            logger.info(
+                "note: the config names no weights, so what is frozen stays at the random numbers it began with"
+            )
         parts = self.model, self.loss_function, experiment.param_groups
         self.optimizer = build_optimizer(experiment.optimizer, *parts, self.freezing.whole_run)
         if experiment.freeze or experiment.param_groups:

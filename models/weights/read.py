@@ -59,6 +59,10 @@ def read_weights(path: Path, entry: str | None = None) -> Found:
     Raises:
         UserError: a file that is none of these, or damaged. Says which, and what to do.
     """
+    if path.suffix in (".onnx", ".pt2"):
+        raise UserError(
+            f"{path} is a model exported to run elsewhere: take its checkpoint, or export it to .safetensors"
+        )
     _refuse_what_is_no_weights(path)
     if path.suffix == ".safetensors":
         return _load_safetensors(path)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from .match import Match
+from .match import Match, bare_name
 
 
 def describe(matched: Match, own: Mapping[str, Tensor]) -> list[str]:
@@ -32,7 +32,7 @@ def refusal(matched: Match, name: str, model: nn.Module, least: float) -> str:
     what = type(getattr(model, "backbone", model)).__name__
     if matched.share >= least:
         count = len(matched.left_over)
-        parts = list(dict.fromkeys(key.partition(".")[0] for key in matched.left_over))
+        parts = list(dict.fromkeys(_part(key) for key in matched.left_over))
         return (
             f"{name} does not fit {what}: {count} of its {len(matched.taken_from) + count} tensors have no place in "
             f"the model; weights.least asks for {least:.0%}. It is of another architecture, or of a larger model of "
@@ -43,6 +43,12 @@ def refusal(matched: Match, name: str, model: nn.Module, least: float) -> str:
         f"({matched.share:.0%}); weights.least asks for {least:.0%}. It is of another architecture, of the same one "
         "with other options, or its names differ (weights.rename)."
     )
+
+
+def _part(name: str) -> str:
+    """The part of a model that a tensor belongs to, with what wrappers put before it: `module.layer3`."""
+    bare = bare_name(name)
+    return name.removesuffix(bare) + bare.partition(".")[0]
 
 
 def _sizes(was: tuple[int, ...], now: tuple[int, ...]) -> str:

@@ -202,11 +202,11 @@ def test_evaluation_leaves_each_module_in_its_own_mode():
 
 
 def table(config: dict, monkeypatch) -> list[list[str]]:
-    """What a run logs when it is built, in columns."""
+    """What a run logs when it is built, its notes aside, in columns."""
     lines: list[str] = []
     monkeypatch.setattr(logging.getLogger("knoll"), "handle", lambda record: lines.append(record.getMessage()))
     Runner(config, "run")
-    return [re.split("  +", line) for text in lines for line in text.split("\n")]
+    return [re.split("  +", line) for text in lines if text[:5] != "note:" for line in text.split("\n")]
 
 
 def test_a_table_says_how_each_part_is_trained(normed, monkeypatch):
@@ -240,3 +240,11 @@ def test_a_pattern_for_nothing_is_said_before_the_run(normed, working_directory)
         with pytest.raises(ConfigError, match=r"`backbone.block3` covers nothing .* Did you mean `backbone.block"):
             Runner(normed | key, "run")
     assert not (working_directory / "run").exists()
+
+
+def test_random_numbers_that_are_frozen_for_good_are_told(tiny, capsys):
+    told = "note: the config names no weights, so what is frozen stays at the random numbers it began with"
+    Runner(tiny | dict(freeze=["backbone.c1"]), "run")
+    assert told in capsys.readouterr().out
+    Runner(tiny | dict(freeze={"backbone.c1": "1ep"}), "run")
+    assert told not in capsys.readouterr().out

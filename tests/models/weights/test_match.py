@@ -283,3 +283,8 @@ def test_our_own_checkpoint_goes_on_at_another_image_size() -> None:
     small, large = vit(96), vit(128)
     report = load_weights(large, small.state_dict()).lines
     assert report[1:] == ["  matched 152 of 152 tensors", "  resized by timm: pos_embed (1, 37, 192) -> (1, 65, 192)"]
+
+
+def test_what_to_leave_out_is_named_as_the_file_names_it(refusal) -> None:
+    deep = {f"module.{key}": value for key, value in torchvision.models.resnet34().state_dict().items()}
+    assert "weights.drop=['module.layer1', 'module.layer2', " in refusal(resnet(depth=18), deep)

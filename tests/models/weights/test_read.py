@@ -185,3 +185,9 @@ def test_an_export_of_ours_says_which_classes_it_knows(tmp_path: Path, small) ->
     assert load_weights(small(3), tmp_path / "x.safetensors").classes == ["ant", "bee", "wasp"]
     report = load_weights(small(3), tmp_path / "x.safetensors", ["daisy", "rose", "tulip"]).lines
     assert "  made anew: 3 (3 other classes)" in report
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_an_exported_model_is_no_weights(tmp_path: Path, small, refusal, suffix: str) -> None:
+    (tmp_path / f"x{suffix}").write_bytes(b"...")
+    assert refusal(small(), tmp_path / f"x{suffix}").endswith("take its checkpoint, or export it to .safetensors")
