@@ -47,16 +47,6 @@ def test_it_averages_a_feature_map() -> None:
     torch.testing.assert_close(head(features), head(features.sum(dim=(2, 3)) / 20))
 
 
-def test_dropout_is_for_training_only() -> None:
-    head = BinaryHead(1000, dropout=0.25)
-    torch.manual_seed(0)
-    for training, low, high in ((True, 200, 300), (False, 0, 0)):
-        features = torch.ones(1, 1000, requires_grad=True)
-        head.train(training)(features).sum().backward()
-        assert features.grad is not None
-        assert low <= int((features.grad == 0).sum()) <= high
-
-
 def test_it_has_two_classes_and_takes_no_other_number() -> None:
     assert BinaryHead.num_classes == BinaryHead(3).num_classes == 2
     with pytest.raises(ConfigError, match="num_classes: unknown key"):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from knoll.models.heads.binary import BinaryHead
 from knoll.models.heads.linear import LinearHead
 from knoll.models.heads.mlp import MLPHead
 from knoll.registry import HEADS, ConfigError
@@ -17,8 +18,8 @@ def test_linear_head_averages_a_feature_map() -> None:
     torch.testing.assert_close(head(features), head(average))
 
 
-def test_linear_head_dropout_is_for_training_only() -> None:
-    head = LinearHead(1000, 1, dropout=0.25)
+@pytest.mark.parametrize("head", [LinearHead(1000, 1, dropout=0.25), BinaryHead(1000, dropout=0.25)])
+def test_dropout_is_for_training_only(head: LinearHead | BinaryHead) -> None:
     torch.manual_seed(0)
     for training, low, high in ((True, 200, 300), (False, 0, 0)):
         features = torch.ones(1, 1000, requires_grad=True)
