@@ -7,14 +7,13 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..registry import DATASETS, UnavailableError, UserError
-from .base import LabelledImages
+from .base import ArrayImages
 
 
 @DATASETS.register_module()
-class ArrayFile(LabelledImages):
+class ArrayFile(ArrayImages):
     """An .npz file with the arrays `<split>_images` and `<split>_labels`, read into memory.
 
     Images are uint8, (N, H, W) grey or (N, H, W, 3) colour. Labels are class numbers, integers (N,) or (N, 1); or
@@ -48,9 +47,6 @@ class ArrayFile(LabelledImages):
         self.classes = classes
         self.source = source or file.stem
         self._split = split
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int | np.ndarray]:
-        return Image.fromarray(self.images[index]), self.labels[index]
 
     def name(self, index: int) -> str:
         return f"{self._split}/{index:05d}"

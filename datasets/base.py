@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..registry import UserError
+from .decoding import decode
 
 
 class LabelledImages(Dataset):
@@ -29,45 +34,113 @@ class LabelledImages(Dataset):
     def __len__(self) -> int:
         return len(self.labels)
 
+    @abstractmethod
+    def __getitem__(self, index: int) -> tuple[Any, Any]: ...
+
     def name(self, index: int) -> str:
         """What a person would call this sample, for predictions and error messages."""
         return str(index)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as 8-bit RGB."""
-    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow's own conversion would cut off at 255: all white
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    return image.convert("RGB")
+class EncodedImages(LabelledImages):
+    """Base of the data sets whose images are JPEGs, PNGs and the like: a loader decodes them as it needs them.
 
-
-class ImageFiles(LabelledImages):
-    """Images in files, opened when asked for, as RGB.
-
-    Args:
-        files: one per sample.
-        labels: one per sample, from 0.
-        classes: names of the classes.
-        root: names of samples are relative to it.
+    A data set of this kind says where the bytes of an image are, in `encoded`, and nothing else.
     """
 
-    def __init__(self, files: Sequence[Path], labels: Sequence[int], classes: list[str], root: Path) -> None:
-        self.files = list(files)
-        self.labels = list(labels)
-        self.classes = classes
-        self.root = root
+    @abstractmethod
+    def encoded(self, index: int) -> bytes:
+        """An image as it lies in its file.
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """An image of any size, and its label.
+        Raises:
+            UserError: it is not there.
+        """
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, Any]:
+        """An image of any size, as RGB, and its label.
 
         Raises:
             UserError: the file is missing or is not an image.
         """
+        return decode(self.encoded(index), self.place(index)), self.labels[index]
+
+    def place(self, index: int) -> str:
+        """Where a person finds this image, to mend it."""
+        return self.name(index)
+
+
+class ImageFiles(EncodedImages):
+    """Images in files, opened when asked for.
+
+    Args:
+        files: one per sample.
+        labels: one per sample: class numbers from 0, or rows.
+        classes: names of the classes.
+        root: names of samples are relative to it.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], labels: Sequence[int] | np.ndarray, classes: list[str], root: Path
+    ) -> None:
+        self.files = list(files)
+        self.labels = labels if isinstance(labels, np.ndarray) else list(labels)
+        self.classes = classes
+        self.root = root
+
+    def encoded(self, index: int) -> bytes:
         try:
-            with Image.open(self.files[index]) as image:
-                return to_rgb(image), self.labels[index]
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{self.files[index]} cannot be read as an image: {error}. Mend or remove it.") from error
+            return self.files[index].read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.place(index)} cannot be read: {error.strerror}") from error
 
     def name(self, index: int) -> str:
         return self.files[index].relative_to(self.root).as_posix()
+
+    def place(self, index: int) -> str:
+        return str(self.files[index])
+
+
+class ArrayImages(LabelledImages):
+    """Base of the data sets that are arrays, in memory or mapped from a file: a loader takes whole batches at once.
+
+    Attributes:
+        images: uint8, (N, H, W) grey or (N, H, W, 3) colour; or float32 (N, features) where a sample is a row of a
+            table.
+    """
+
+    images: np.ndarray
+
+    def gather(self, indices: Sequence[int]) -> Tensor:
+        """The images at some positions: uint8 (N, C, H, W) in channels_last order, or float32 (N, features)."""
+        rows = torch.from_numpy(self.images[np.asarray(indices)])
+        if rows.ndim == 2:
+            return rows
+        return rows[:, None] if rows.ndim == 3 else rows.permute(0, 3, 1, 2)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image | Tensor, Any]:
+        """An image, or the row of a table (features,), and its label."""
+        row = self.images[index]
+        return (torch.from_numpy(row.copy()) if row.ndim == 1 else Image.fromarray(row)), self.labels[index]
+
+
+class CombinedImages(LabelledImages):
+    """Base of the data sets made of others: a sample is one of theirs, with a label of its own.
+
+    A loader goes by `locate` to the data sets at the bottom, so that they are read as fast as on their own.
+    """
+
+    @abstractmethod
+    def locate(self, index: int) -> tuple[Any, int]:
+        """The data set that has this sample, and its position there."""
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        part, inner = self.locate(index)
+        return part[inner][0], self.labels[index]
+
+    def name(self, index: int) -> str:
+        return name_of(*self.locate(index))
+
+
+def name_of(dataset: Any, index: int) -> str:
+    """What a data set calls a sample; its number if it has no names."""
+    return dataset.name(index) if hasattr(dataset, "name") else str(index)

@@ -12,15 +12,14 @@ import numpy as np
 import torch
 
 from ..registry import DATASETS, ConfigError, UnavailableError
-from .base import LabelledImages
-from .loader import name_of
+from .base import CombinedImages
 from .randomness import derive_seed
 
 logger = logging.getLogger("knoll")
 
 
 @DATASETS.register_module()
-class ConcatDataset(LabelledImages):
+class ConcatDataset(CombinedImages):
     """Several data sets with the same classes, one after another.
 
     Args:
@@ -45,21 +44,13 @@ class ConcatDataset(LabelledImages):
         self.source = " and ".join(dict.fromkeys(sources))
         self._ends = list(accumulate(len(part) for part in self.parts))
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        part, inner = self._find(index)
-        return part[inner]
-
-    def name(self, index: int) -> str:
-        part, inner = self._find(index)
-        return name_of(part, inner)
-
-    def _find(self, index: int) -> tuple[LabelledImages, int]:
+    def locate(self, index: int) -> tuple[Any, int]:
         number = bisect.bisect_right(self._ends, index)
         return self.parts[number], index - (self._ends[number - 1] if number else 0)
 
 
 @DATASETS.register_module()
-class Subset(LabelledImages):
+class Subset(CombinedImages):
     """Some samples of a data set: those at `indices`, or `size` of them drawn by a seed with every class's share kept.
 
     Args:
@@ -84,11 +75,8 @@ class Subset(LabelledImages):
         self.labels = [tell(self.whole, "labels")[index] for index in self.indices]
         self.source = name_source(self.whole, dataset)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self.whole[self.indices[index]]
-
-    def name(self, index: int) -> str:
-        return name_of(self.whole, self.indices[index])
+    def locate(self, index: int) -> tuple[Any, int]:
+        return self.whole, self.indices[index]
 
 
 def tell(dataset: Any, attribute: str) -> Any:

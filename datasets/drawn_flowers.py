@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from ..registry import DATASETS, ConfigError
-from .base import LabelledImages
+from .base import ArrayImages
 from .drawing import SPECIES, draw_flower
 
 # Each split has its own number, the second word of every image's seed: no image can be in both.
@@ -17,7 +16,7 @@ DEFAULT_IMAGES = {"train": 2000, "val": 500}
 
 
 @DATASETS.register_module()
-class DrawnFlowers(LabelledImages):
+class DrawnFlowers(ArrayImages):
     """Drawn daisy, dandelion, roses, sunflowers and tulips: something to learn from at once, before real data is there.
 
     A sample is an RGB image of size x size pixels and its label; the label of a sample is its index modulo 5, so
@@ -59,13 +58,10 @@ class DrawnFlowers(LabelledImages):
         self.classes = list(SPECIES)
         self.labels = [index % len(SPECIES) for index in range(images)]
         self._split = split
-        self._images = np.empty((images, size, size, 3), np.uint8)
+        self.images = np.empty((images, size, size, 3), np.uint8)
         for index, label in enumerate(self.labels):
             rng = np.random.default_rng([seed, SPLITS[split], index])
-            self._images[index] = np.asarray(draw_flower(self.classes[label], rng, size))
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return Image.fromarray(self._images[index]), self.labels[index]
+            self.images[index] = np.asarray(draw_flower(self.classes[label], rng, size))
 
     def name(self, index: int) -> str:
         """Split, class and index: "val/tulips/00044"."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from ..registry import UserError
+from .base import name_of
 from .randomness import derive_seed, seed_sample, untouched_random_state
 from .samplers import Sampler
 
@@ -88,11 +89,6 @@ def _as_label(label: Any) -> Tensor:
     if tensor.ndim > 1:
         raise ValueError("a label is a number or a row of numbers")
     return tensor.float() if tensor.ndim == 1 or tensor.is_floating_point() else tensor.long()
-
-
-def name_of(dataset: Any, index: int) -> str:
-    """What a data set calls a sample; its number if it has no names."""
-    return dataset.name(index) if hasattr(dataset, "name") else str(index)
 
 
 def _start_worker(worker: int) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from PIL import Image
+import numpy as np
 from torchvision import datasets
 
 from ..registry import DATASETS, UnavailableError
-from .base import LabelledImages
+from .base import ArrayImages
 
 Split = Literal["train", "test"]
 
 
-class _Torchvision(LabelledImages):
+class _Torchvision(ArrayImages):
     """One of torchvision's data sets, downloaded into `root` where it is not there yet.
 
     Args:
@@ -30,18 +30,16 @@ class _Torchvision(LabelledImages):
 
     def __init__(self, root: str = "data", split: Split = "train", download: bool = True) -> None:
         try:
-            self._images = self.data_set(root, train=split == "train", download=download)
+            data = self.data_set(root, train=split == "train", download=download)
         except (OSError, RuntimeError) as error:
             raise UnavailableError(
                 f"{self.source} is not in {root} and was not fetched ({error}). "
                 f"Put torchvision's files there, or name the folder that holds them as `root`."
             ) from error
         self._split = split
-        self.classes = list(self._images.classes)
-        self.labels: Sequence[int] = [int(label) for label in self._images.targets]
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return self._images[index]
+        self.images = np.asarray(data.data)
+        self.classes = list(data.classes)
+        self.labels: Sequence[int] = [int(label) for label in data.targets]
 
     def name(self, index: int) -> str:
         return f"{self._split}/{index:05d}"

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from ..datasets.base import name_of
 from ..datasets.combine import name_source
-from ..datasets.loader import EvaluationLoader, TrainLoader, name_of
+from ..datasets.loader import EvaluationLoader, TrainLoader
 from ..datasets.transforms import build_transform
 from ..registry import DATASETS, HEADS, SAMPLERS, ConfigError, EvaluationData, TrainData, UserError
 from .labels import told_labels

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2.functional import to_pil_image
 
-from ..datasets.loader import name_of
+from ..datasets.base import name_of
 from ..registry import UserError
 from .preprocessing import Preprocessing
 from .trained import Trained
