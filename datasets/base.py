@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from ..registry import UserError
 from .decoding import decode
+from .pictures import Encoded
 
 
 class LabelledImages(Dataset):
@@ -63,6 +64,10 @@ class EncodedImages(LabelledImages):
             UserError: the file is missing or is not an image.
         """
         return decode(self.encoded(index), self.place(index)), self.labels[index]
+
+    def gather(self, indices: Sequence[int]) -> list[Encoded]:
+        """The images at some positions, not yet read."""
+        return [Encoded(self, index) for index in indices]
 
     def place(self, index: int) -> str:
         """Where a person finds this image, to mend it."""

@@ -1,21 +1,23 @@
-"""Samples in, batches out: reading ahead in worker processes, in an order that any run can continue from."""
+"""Samples in, batches out, in an order that any run can continue from."""
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
-import signal
-from collections.abc import Callable, Generator, Iterator, Sized
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from ..registry import UserError
 from .base import name_of
-from .randomness import derive_seed, seed_sample, untouched_random_state
+from .pipeline import Keys, Pipeline
+from .randomness import derive_seed
 from .samplers import Sampler
+from .workers import Prepared, Samples, StartMethod, fetch_all, no_float_tensor
+
+logger = logging.getLogger("knoll")
 
 
 class Batch(NamedTuple):
@@ -33,123 +35,90 @@ class Batch(NamedTuple):
         return Batch(*(each.to(device, non_blocking=True) for each in self))
 
 
-class _Samples(Dataset):
-    """Fetches a whole batch by its keys (epoch, index). The epoch travels with the index: an attribute set on the
-    data set would not reach workers that are running already."""
-
-    def __init__(self, dataset: Any, transform: Callable, seed: int) -> None:
-        self.dataset = dataset
-        self.transform = transform
-        self.seed = seed
-
-    def __getitems__(self, keys: list[tuple[int, int]]) -> Batch | UserError:
-        if get_worker_info() is None:  # the training process has generators of its own to keep
-            with untouched_random_state():
-                return self._fetch(keys)
-        return self._fetch(keys)
-
-    def _fetch(self, keys: list[tuple[int, int]]) -> Batch | UserError:
-        samples = []
-        for epoch, index in keys:
-            seed_sample(derive_seed(self.seed, epoch, index))
-            try:
-                image, label = self.dataset[index]
-            except UserError as error:
-                return error  # raised again where it can be shown without a worker's traceback around it
-            try:
-                image = self.transform(image)
-            except (ValueError, TypeError, RuntimeError) as error:
-                return UserError(f"the transforms fail on sample {name_of(self.dataset, index)}: {error}")
-            if not isinstance(image, Tensor) or not image.is_floating_point():
-                kind = f"a {image.dtype} tensor" if isinstance(image, Tensor) else f"a {type(image).__name__}"
-                return UserError(
-                    f"the transforms leave {kind}; the model takes a float tensor: end the list with "
-                    "dict(type='ToImage'), dict(type='ToDtype', dtype='float32', scale=True)"
-                )
-            try:
-                label = _as_label(label)
-            except (TypeError, ValueError, RuntimeError):
-                return UserError(
-                    f"the label of sample {name_of(self.dataset, index)} is {label!r} ({type(label).__name__}); "
-                    "a label is the number of its class, from 0, or a row with a number for each class"
-                )
-            samples.append((image.as_subclass(Tensor), label, index))
-        try:
-            return Batch(*default_collate(samples))
-        except RuntimeError:
-            images, labels = (sorted({tuple(sample[part].shape) for sample in samples}) for part in (0, 1))
-            if len(labels) > 1:
-                return UserError(f"labels of one batch have different shapes, such as {labels[:3]}")
-            return UserError(f"images of one batch have different shapes, such as {images[:3]}: add a Resize or crop")
-
-
-def _as_label(label: Any) -> Tensor:
-    """A label as losses take it: a class number as int64, a row of numbers, of any kind, as float32."""
-    tensor = torch.as_tensor(label)
-    if tensor.ndim > 1:
-        raise ValueError("a label is a number or a row of numbers")
-    return tensor.float() if tensor.ndim == 1 or tensor.is_floating_point() else tensor.long()
-
-
-def _start_worker(worker: int) -> None:
-    # A signal to the process group is the training process's to act on; workers end when it closes them.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-@atexit.register
-def _end_workers() -> None:
-    # At exit multiprocessing sends its children a SIGTERM and waits for them: for ever, as ours do not listen to it.
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()
-
-
-def _same(batch: Any) -> Any:
-    return batch
-
-
-def _batches(keys: Any, samples: _Samples, num_workers: int, pin_memory: bool) -> DataLoader:
-    return DataLoader(
-        samples,
-        batch_sampler=keys,
-        num_workers=num_workers,
-        collate_fn=_same,
-        pin_memory=pin_memory,
-        worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # else every `iter` draws from the global one
-    )
-
-
-class TrainLoader:
-    """The batches of a whole run, numbered from 0 through all epochs, so that a run starts again at any of them.
+class _Loader:
+    """What training and evaluation have in common: fetching, finishing and placing batches.
 
     Args:
-        sampler: the order of each epoch.
-        drop_last: leave out the last batch of an epoch if it is not full.
+        transforms: callables, applied in order; see Pipeline.
+        num_workers: processes that read ahead; 0 reads in this one.
         seed: of all that is random about a sample.
-        pin_memory: for copies to an accelerator that do not wait.
+        start_method: how workers are started; by default as Python does on this system.
+        skip: leave out images that cannot be read, and name them in the log.
     """
 
     def __init__(
         self,
         dataset: Any,
-        transform: Callable,
-        sampler: Sampler,
+        transforms: Sequence[Callable],
         *,
         batch_size: int,
-        drop_last: bool,
         num_workers: int,
         seed: int,
-        pin_memory: bool = False,
+        start_method: StartMethod | None = None,
+        skip: bool = False,
     ) -> None:
         self.dataset = dataset
-        self.samples = _Samples(dataset, transform, seed)
-        self.sampler = sampler
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.pin_memory = pin_memory
-        self.batches_per_epoch = len(sampler) // batch_size if drop_last else -(-len(sampler) // batch_size)
+        self.start_method: StartMethod | None = start_method
+        self.device = torch.device("cpu")
+        self.skipped: dict[int, str] = {}
+        self._pipeline = Pipeline(transforms, seed)
+        self._samples = Samples(dataset, self._pipeline, skip)
+
+    def to(self, device: torch.device) -> None:
+        """Deliver batches on a device."""
+        self.device = device
+
+    def first(self) -> Batch:
+        """A batch of the first sample alone, read in this process: shows a mistake in data or transforms before a run.
+
+        Raises:
+            UserError: it cannot be read, or the transforms do not leave a float tensor.
+        """
+        return next(self._fetch([Keys.once([0])], workers=0))
+
+    def _fetch(self, keys: Iterable[Keys], workers: int) -> Iterator[Batch]:
+        pin_memory = self.device.type != "cpu" and torch.accelerator.is_available()
+        for batch in fetch_all(self._samples, keys, workers, self.start_method, pin_memory):
+            for index, reason in batch.skipped.items():
+                self._note(index, reason)
+            yield self._finish(batch)
+
+    def _finish(self, batch: Prepared) -> Batch:
+        indices = torch.from_numpy(batch.keys.indices)
+        placed = Batch(batch.images, batch.labels, indices).to(self.device)
+        try:
+            images = self._pipeline.finish(placed.images, batch.keys)
+        except (ValueError, TypeError, RuntimeError) as error:
+            name = name_of(self.dataset, int(batch.keys.indices[0]))
+            raise UserError(f"the transforms fail on sample {name}: {error}") from error
+        if not images.is_floating_point():
+            raise no_float_tensor(f"a {images.dtype} tensor")
+        return placed._replace(images=images)
+
+    def _note(self, index: int, reason: str) -> None:
+        if index not in self.skipped:
+            self.skipped[index] = reason
+            logger.warning("skipped (%d so far): %s", len(self.skipped), reason)
+
+
+class TrainLoader(_Loader):
+    """The batches of a whole run, numbered from 0 through all epochs, so that a run starts again at any of them.
+
+    Args:
+        sampler: the order of each epoch.
+        drop_last: leave out the last batch of an epoch if it is not full.
+        (others): see _Loader.
+    """
+
+    def __init__(
+        self, dataset: Any, transforms: Sequence[Callable], sampler: Sampler, *, drop_last: bool, **options: Any
+    ) -> None:
+        super().__init__(dataset, transforms, **options)
+        self.sampler = sampler
+        self.starts = _starts(len(sampler), self.batch_size, drop_last)
+        self.batches_per_epoch = len(self.starts) - 1
 
     def batches(self, start: int, stop: int) -> Generator[Batch, None, None]:
         """The batches numbered `start` to `stop` - 1.
@@ -159,59 +128,63 @@ class TrainLoader:
         Raises:
             UserError: a sample cannot be read.
         """
-        keys = self._keys(start, stop)
-        for batch in _batches(keys, self.samples, self.num_workers, self.pin_memory):
-            yield _raise_if_error(batch)
+        yield from self._fetch(self._keys(start, stop), self.num_workers)
 
-    def _keys(self, start: int, stop: int) -> Iterator[list[tuple[int, int]]]:
-        order: list[int] = []
+    def _keys(self, start: int, stop: int) -> Iterator[Keys]:
+        order = copies = np.empty(0, np.int64)
         ordered = -1
         for number in range(start, stop):
             epoch, position = divmod(number, self.batches_per_epoch)
             if epoch != ordered:
-                order, ordered = self.sampler.order(epoch), epoch
-            first = position * self.batch_size
-            yield [(epoch, index) for index in order[first : first + self.batch_size]]
+                order, ordered = np.asarray(self.sampler.order(epoch), np.int64), epoch
+                copies = _earlier(order)
+            part = slice(self.starts[position], self.starts[position + 1])
+            yield Keys(epoch, order[part], copies[part])
 
 
-class EvaluationLoader:
-    """Every sample of a data set once, in its order; each pass is the same."""
+def _starts(samples: int, batch_size: int, drop_last: bool) -> list[int]:
+    """Where the batches of an epoch begin, and where the last one ends."""
+    if drop_last:
+        return list(range(0, samples + 1, batch_size))
+    starts = [*range(0, samples, batch_size), samples]
+    if samples % batch_size == 1 and batch_size > 2 and samples > 1:
+        starts[-2] -= 1  # one image alone has no variance for BatchNorm: the last batch takes one from that before it
+    return starts
+
+
+def _earlier(order: np.ndarray) -> np.ndarray:
+    """For each place in an order, how often its sample has come before."""
+    by_sample = np.argsort(order, kind="stable")
+    ordered = order[by_sample]
+    is_first = np.r_[True, ordered[1:] != ordered[:-1]] if len(order) else np.empty(0, bool)
+    places = np.arange(len(order))
+    earlier = np.empty(len(order), np.int64)
+    earlier[by_sample] = places - np.maximum.accumulate(np.where(is_first, places, 0))
+    return earlier
+
+
+class EvaluationLoader(_Loader):
+    """Every sample of a data set once, in its order; each pass is the same.
+
+    Args:
+        part: which part of the samples, of how many: `(1, 3)` has those at 1, 4, 7, ... Together the parts have each
+            sample once.
+        (others): see _Loader.
+    """
 
     def __init__(
         self,
         dataset: Any,
-        transform: Callable,
+        transforms: Sequence[Callable],
         *,
-        batch_size: int,
-        num_workers: int,
         seed: int,
-        pin_memory: bool = False,
+        part: tuple[int, int] = (0, 1),
+        **options: Any,
     ) -> None:
-        self.dataset = dataset
-        self.samples = _Samples(dataset, transform, derive_seed(seed, "evaluation"))
-        keys = _in_order(dataset, batch_size)
-        self._loader = _batches(keys, self.samples, num_workers, pin_memory)
+        super().__init__(dataset, transforms, seed=derive_seed(seed, "evaluation"), **options)
+        self.part = part
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
-            yield _raise_if_error(batch)
-
-
-def _in_order(dataset: Sized, batch_size: int) -> list[list[tuple[int, int]]]:
-    numbers = range(len(dataset))
-    return [[(0, index) for index in numbers[start : start + batch_size]] for start in numbers[::batch_size]]
-
-
-def first_sample(loader: TrainLoader | EvaluationLoader) -> Batch:
-    """A batch of the first sample alone, read in this process: shows a mistake in data or transforms before a run.
-
-    Raises:
-        UserError: it cannot be read, or the transforms do not leave a float tensor.
-    """
-    return _raise_if_error(loader.samples.__getitems__([(0, 0)]))
-
-
-def _raise_if_error(batch: Batch | UserError) -> Batch:
-    if isinstance(batch, UserError):
-        raise batch
-    return batch
+        own = range(self.part[0], len(self.dataset), self.part[1])
+        keys = [Keys.once(own[start : start + self.batch_size]) for start in range(0, len(own), self.batch_size)]
+        return self._fetch(keys, self.num_workers)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import get_worker_info
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -59,6 +60,11 @@ def set_random_state(state: dict[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss))
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, keys.numpy(), *rest))
+
+
+def own_randomness() -> AbstractContextManager[None]:
+    """For code that seeds generators for itself: a worker has none to keep, the training process has."""
+    return untouched_random_state() if get_worker_info() is None else nullcontext()
 
 
 @contextmanager

@@ -12,10 +12,9 @@ from torchvision.transforms import v2
 from ..registry import TRANSFORMS
 
 
-def build_transform(configs: Sequence[dict]) -> Callable[[Any], Any]:
-    """One transform that applies several in order; an empty list gives the image as it is."""
-    built = [TRANSFORMS.build(config) for config in configs]
-    return v2.Compose(built) if built else v2.Identity()
+def build_transforms(configs: Sequence[dict]) -> list[Callable[[Any], Any]]:
+    """Transforms from their configs."""
+    return [TRANSFORMS.build(config) for config in configs]
 
 
 def _building_its_children(container: type) -> Callable:
@@ -23,8 +22,7 @@ def _building_its_children(container: type) -> Callable:
 
     @functools.wraps(container)
     def build(**arguments: Any) -> Any:
-        arguments["transforms"] = [TRANSFORMS.build(config) for config in arguments["transforms"]]
-        return container(**arguments)
+        return container(**{**arguments, "transforms": build_transforms(arguments["transforms"])})
 
     return build
 

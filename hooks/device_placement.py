@@ -31,9 +31,8 @@ class DevicePlacement(Hook):
         runner.device = self.device
         runner.model.to(self.device)
         runner.loss_function.to(self.device)
-
-    def before_iter(self, runner: Runner) -> None:
-        runner.batches = [batch.to(self.device) for batch in runner.batches]
+        for loader in (runner.train_loader, *runner.evaluation_loaders.values()):
+            loader.to(self.device)
 
 
 def _find(name: str) -> torch.device:

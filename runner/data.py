@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-
 from ..datasets.base import name_of
 from ..datasets.combine import name_source
 from ..datasets.loader import EvaluationLoader, TrainLoader
-from ..datasets.transforms import build_transform
+from ..datasets.transforms import build_transforms
 from ..registry import DATASETS, HEADS, SAMPLERS, ConfigError, EvaluationData, TrainData, UserError
 from .labels import told_labels
 
@@ -28,13 +26,12 @@ def build_train_loader(config: TrainData, seed: int, source: str | None = None) 
     _check_labels("train", dataset)
     loader = TrainLoader(
         dataset,
-        build_transform(config.transforms),
+        build_transforms(config.transforms),
         SAMPLERS.build(config.sampler, default_args=dict(dataset=dataset, seed=seed)),
         batch_size=config.batch_size,
         drop_last=config.drop_last,
         num_workers=config.num_workers,
         seed=seed,
-        pin_memory=torch.accelerator.is_available(),
     )
     if loader.batches_per_epoch == 0:
         raise ConfigError(
@@ -60,11 +57,10 @@ def build_evaluation_loaders(
         _check_labels(f"evaluation.{name}", dataset)
         loaders[name] = EvaluationLoader(
             dataset,
-            build_transform(config.transforms),
+            build_transforms(config.transforms),
             batch_size=config.batch_size,
             num_workers=config.num_workers,
             seed=seed,
-            pin_memory=torch.accelerator.is_available(),
         )
     return loaders
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..datasets.loader import EvaluationLoader, TrainLoader, first_sample
+from ..datasets.loader import EvaluationLoader, TrainLoader
 from ..registry import UserError
 
 # "class": one class for each image, as its number (N,) or as shares of the classes that sum to one (N, classes).
@@ -38,7 +38,7 @@ def is_multi_label(model: nn.Module, loss: nn.Module) -> bool:
 def all_labels(loader: TrainLoader | EvaluationLoader) -> Tensor:
     """The labels of a set, (N,) or (N, classes), on the CPU; the first one alone if its data set does not tell them."""
     told = told_labels(loader.dataset)
-    return told if told is not None else first_sample(loader).labels
+    return told if told is not None else loader.first().labels
 
 
 def told_labels(dataset: Any) -> Tensor | None:

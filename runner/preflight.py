@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..datasets.loader import Batch, EvaluationLoader, TrainLoader, first_sample
+from ..datasets.loader import Batch, EvaluationLoader, TrainLoader
 from ..registry import UserError
 from .evaluate import evaluation_mode
 from .forward import Forward
@@ -43,7 +43,7 @@ def try_everything(
     multi_label = is_multi_label(forward.model, loss)
     with evaluation_mode(forward.model):
         for name, loader in loaders.items():
-            batch = first_sample(loader).to(forward.device)
+            batch = loader.first().to(forward.device)
             logits = _try_model(forward, batch, name, classes)
             classes = logits.shape[1]
             labels = all_labels(loader)

@@ -11,8 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..datasets.base import ImageFiles
+from ..datasets.pipeline import Pipeline
 from ..datasets.randomness import untouched_random_state
-from ..datasets.transforms import build_transform
+from ..datasets.transforms import build_transforms
 from ..registry import Experiment, UserError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Preprocessing:
             raise UserError(f"the checkpoint has no evaluation set `{name}`; it has {', '.join(sets) or 'none'}")
         self.name = name or next(iter(sets), "")
         self.configs: list[dict] = sets[self.name].transforms if self.name else []
-        self._transform = build_transform(self.configs)
+        self._transform = Pipeline(build_transforms(self.configs))
         model = trained.forward.model
         self.input = find_input(
             lambda images: model(images.to(trained.device)), example_shape(model), trained.experiment, self.name
@@ -124,8 +125,8 @@ def find_input(model: Callable[[Tensor], Any], example: Shape | None, experiment
     Raises:
         UserError: the model takes no such image.
     """
-    evaluation = build_transform(experiment.evaluation[name].transforms) if name else None
-    train = build_transform(experiment.train.transforms)
+    evaluation = Pipeline(build_transforms(experiment.evaluation[name].transforms)) if name else None
+    train = Pipeline(build_transforms(experiment.train.transforms))
     failure: tuple[Input, Exception] | None = None
     for mode in ("L", "RGB") if example and example[0] == 1 else ("RGB", "L"):
         found = _tell(evaluation, train, example, name, mode)

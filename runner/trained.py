@@ -116,6 +116,7 @@ class Trained:
 
         loaders = build_evaluation_loaders(chosen, self.experiment.seed, source_for)
         for name, loader in loaders.items():
+            loader.to(self.device)
             self.sources[name] = name_source(loader.dataset, chosen[name].dataset)
             classes = [str(each) for each in getattr(loader.dataset, "classes", self.classes)]
             if self.classes and classes != self.classes:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from knoll.datasets.array_file import ArrayFile
-from knoll.datasets.loader import TrainLoader, first_sample
+from knoll.datasets.loader import TrainLoader
 from knoll.datasets.samplers import Sequential
 from knoll.registry import DATASETS, UserError
 from knoll.runner.labels import all_labels, meaning_of, told_labels
@@ -63,7 +63,7 @@ class Labelled:
 def loader(*labels) -> TrainLoader:
     dataset = labels[0] if isinstance(labels[0], Labelled) else Labelled(*labels)
     options = dict(batch_size=len(dataset), drop_last=False, num_workers=0, seed=0)
-    return TrainLoader(dataset, lambda image: image, Sequential(dataset, seed=0), **options)
+    return TrainLoader(dataset, [], Sequential(dataset, seed=0), **options)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_batch_has_class_numbers_as_integers_and_rows_as_floats(labels, dtype)
 @pytest.mark.parametrize("label", ["cat", None, {"a": 1}, [[1, 2], [3, 4]], ["cat", "dog"]])
 def test_a_label_that_is_neither_a_number_nor_a_row_is_explained(label):
     with pytest.raises(UserError, match=r"the label of sample 0 is .*; a label is the number of its class, from 0, or"):
-        first_sample(loader(label))
+        loader(label).first()
 
 
 def test_rows_of_different_lengths_are_explained():

@@ -1,0 +1,57 @@
+"""Crops that keep the size of pixels: at random places, and in the middle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from torch import Tensor
+from torch.nn.functional import pad
+from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import center_crop
+
+from .form import Form, Unfit, register_form
+
+
+@register_form(v2.RandomCrop)
+class Crop(Form):
+    """A crop at a random place, of an image with a border."""
+
+    draws = 2
+
+    def __init__(self, transform: Any) -> None:
+        plain = transform.padding_mode == "constant" and isinstance(transform.fill, (int, float))
+        if transform.pad_if_needed or not plain:
+            raise Unfit
+        self.size = tuple(transform.size)
+        self.border = transform.padding or [0, 0, 0, 0]  # left, right, top, bottom
+        self.fill = transform.fill
+
+    def on_stack(self, images: Tensor, numbers: np.ndarray) -> Tensor:
+        images = pad(images, self.border, value=self.fill) if any(self.border) else images
+        room = np.array(images.shape[2:]) - self.size
+        if (room < 0).any():
+            found = tuple(images.shape[2:])
+            raise ValueError(f"a crop of {self.size} is larger than an image of {found}, its border included")
+        top, left = (numbers * (room + 1)).astype(np.int64).T
+        if images.device.type != "cpu":
+            windows = images.unfold(2, self.size[0], 1).unfold(3, self.size[1], 1)
+            places = (torch.from_numpy(each).to(images.device) for each in (np.arange(len(top)), top, left))
+            number, top, left = places
+            return windows[number, :, top, left]
+        # numpy copies a window as rows of bytes, torch pixel by pixel.
+        windows = sliding_window_view(images.permute(0, 2, 3, 1).numpy(), self.size, axis=(1, 2))
+        return torch.from_numpy(windows[np.arange(len(top)), top, left])
+
+
+@register_form(v2.CenterCrop)
+class CenterCrop(Form):
+    """The middle of every image, with a black border where it is too small."""
+
+    def __init__(self, transform: Any) -> None:
+        self.size: tuple[int, int] = tuple(transform.size)
+
+    def on_stack(self, images: Tensor, numbers: np.ndarray) -> Tensor:
+        return center_crop(images, list(self.size))
