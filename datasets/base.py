@@ -65,9 +65,9 @@ class EncodedImages(LabelledImages):
         """
         return decode(self.encoded(index), self.place(index)), self.labels[index]
 
-    def gather(self, indices: Sequence[int]) -> list[Encoded]:
+    def gather(self, indices: np.ndarray) -> list[Encoded]:
         """The images at some positions, not yet read."""
-        return [Encoded(self, index) for index in indices]
+        return [Encoded(self, index) for index in indices.tolist()]
 
     def place(self, index: int) -> str:
         """Where a person finds this image, to mend it."""
@@ -115,9 +115,9 @@ class ArrayImages(LabelledImages):
 
     images: np.ndarray
 
-    def gather(self, indices: Sequence[int]) -> Tensor:
+    def gather(self, indices: np.ndarray) -> Tensor:
         """The images at some positions: uint8 (N, C, H, W) in channels_last order, or float32 (N, features)."""
-        rows = torch.from_numpy(self.images[np.asarray(indices)])
+        rows = torch.from_numpy(self.images[indices])
         if rows.ndim == 2:
             return rows
         return rows[:, None] if rows.ndim == 3 else rows.permute(0, 3, 1, 2)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-_MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_WEYL = 0x9E3779B9, 0xBB67AE85  # the golden ratio, and the square root of 3 less 1, as fractions of 2^32
+_MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
+# What is added to the keys each round: the golden ratio, and the square root of 3 less 1, as fractions of 2^32.
+_WEYL = np.array([[0x9E3779B9], [0xBB67AE85]], np.uint64)
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 _ROUNDS = 10
@@ -25,14 +26,13 @@ def philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
     Returns:
         uint64 (4, N), each below 2^32.
     """
-    a, b, c, d = counters & _LOW
-    first, second = key
+    first, second = counters[::2] & _LOW, counters[1::2] & _LOW
+    keys = np.array(key, np.uint64)[:, None]
     for _ in range(_ROUNDS):
-        left, right = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
-        a, b = (right >> _SHIFT) ^ b ^ np.uint64(first), right & _LOW
-        c, d = (left >> _SHIFT) ^ d ^ np.uint64(second), left & _LOW
-        first, second = (first + _WEYL[0]) & 0xFFFFFFFF, (second + _WEYL[1]) & 0xFFFFFFFF
-    return np.stack([a, b, c, d])
+        products = first * _MULTIPLIERS
+        first, second = (products >> _SHIFT)[::-1] ^ second ^ keys, (products & _LOW)[::-1]
+        keys = (keys + _WEYL) & _LOW
+    return np.stack([first[0], second[0], first[1], second[1]])
 
 
 def uniform(epoch: int, indices: np.ndarray, copies: np.ndarray, count: int, key: tuple[int, int]) -> np.ndarray:

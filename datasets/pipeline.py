@@ -6,8 +6,8 @@ seed of the run, the epoch, the image, and the place of the transform in the lis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -22,6 +22,8 @@ from .randomness import own_randomness, seed_sample
 
 Images: TypeAlias = Tensor | list[Any]
 Transform: TypeAlias = Callable[[Any], Any]
+# What random numbers are for: each of these has its own.
+READING, TRANSFORMS, ON_DEVICE = range(3)
 
 
 class Keys(NamedTuple):
@@ -50,9 +52,10 @@ class Keys(NamedTuple):
         """Random numbers between 0 and 1 for each sample (N, count)."""
         return uniform(self.epoch, self.indices, self.copies, count, (seed, purpose))
 
-    def seeds(self, seed: int, purpose: int) -> list[int]:
-        """A 32-bit seed for each sample, to draw from ordinary generators."""
-        return (self.uniform(1, seed, purpose)[:, 0] * 2.0**32).astype(np.int64).tolist()
+
+def to_seeds(numbers: np.ndarray) -> list[int]:
+    """Seeds of 32 bits, for ordinary generators, from random numbers (N, 1)."""
+    return (numbers[:, 0] * 2.0**32).astype(np.int64).tolist()
 
 
 class Pipeline:
@@ -69,18 +72,22 @@ class Pipeline:
 
     def __init__(self, transforms: Sequence[Transform], seed: int = 0) -> None:
         self.seed = seed
-        steps = _steps(transforms)
-        self._here = list(enumerate(steps, start=1))
+        self._here = _steps(transforms)
         # From where bytes become floats to the end, if all of that can be done at once on any device: floats are four
         # times as much to move from a worker to the training process, and from there to an accelerator.
-        self._on_device: list[tuple[int, Form]] = []
-        while self._here and isinstance(form := self._here[-1][1], Form):
-            self._on_device.insert(0, (self._here.pop()[0], form))
+        self._on_device: list[Form] = []
+        while self._here and isinstance(form := self._here[-1], Form):
+            self._on_device.insert(0, form)
+            self._here.pop()
             if form.makes_floats:
                 break
         else:
             self._here += self._on_device
             self._on_device = []
+
+    def seeds(self, keys: Keys) -> list[int]:
+        """A seed for each sample, for data sets that draw random numbers themselves."""
+        return to_seeds(keys.uniform(1, self.seed, READING))
 
     def prepare(self, images: Images, keys: Keys) -> Images:
         """All that a worker does; a tensor (N, C, H, W) unless the images differ in shape.
@@ -90,17 +97,31 @@ class Pipeline:
         """
         given_tensors = isinstance(images, list) and isinstance(images[0], Tensor)
         images = stacked(images) if isinstance(images, list) else images
-        for purpose, step in self._here:
-            images = self._apply(step, images, keys, purpose, given_tensors)
+        for step, numbers in self._with_numbers(self._here, keys, TRANSFORMS):
+            if isinstance(step, _ImageByImage):
+                with own_randomness():
+                    images = stacked(list(each(step.on(given_tensors), list(images), to_seeds(numbers))))
+            else:
+                images = (
+                    step.on_stack(images, numbers) if isinstance(images, Tensor) else step.on_pictures(images, numbers)
+                )
         if isinstance(images, list) and isinstance(images[0], (LazyPicture, Image.Image)):
             images = collect(each(as_tensor, images), len(images))
         return images
 
     def finish(self, images: Tensor, keys: Keys) -> Tensor:
         """All that is left, on the device that the images are on."""
-        for purpose, step in self._on_device:
-            images = step.on_stack(images, keys.uniform(step.draws, self.seed, purpose))
+        for step, numbers in self._with_numbers(self._on_device, keys, ON_DEVICE):
+            images = step.on_stack(images, numbers)
         return images
+
+    def _with_numbers(self, steps: Sequence[AnyStep], keys: Keys, purpose: int) -> Iterator[tuple[AnyStep, np.ndarray]]:
+        """Each step, and its columns of random numbers: drawing all at once takes no longer than drawing one."""
+        count = sum(step.draws for step in steps)
+        numbers = keys.uniform(count, self.seed, purpose) if count else np.empty((len(keys.indices), 0))
+        for step in steps:
+            yield step, numbers[:, : step.draws]
+            numbers = numbers[:, step.draws :]
 
     def __call__(self, image: Any) -> Any:
         """One image through everything, as the first of a data set in evaluation.
@@ -112,13 +133,6 @@ class Pipeline:
         images = self.prepare([image], keys)
         return self.finish(images, keys)[0] if isinstance(images, Tensor) else images[0]
 
-    def _apply(self, step: Step, images: Images, keys: Keys, purpose: int, given_tensors: bool) -> Images:
-        if isinstance(step, _ImageByImage):
-            with own_randomness():
-                return stacked(list(each(step.on(given_tensors), list(images), keys.seeds(self.seed, purpose))))
-        numbers = keys.uniform(step.draws, self.seed, purpose)
-        return step.on_stack(images, numbers) if isinstance(images, Tensor) else step.on_pictures(images, numbers)
-
 
 class _ImageByImage:
     """Transforms that have no form for batches.
@@ -126,6 +140,8 @@ class _ImageByImage:
     Args:
         after_to_image: whether ToImage stands before them in the list.
     """
+
+    draws = 1  # the seed of what they draw themselves
 
     def __init__(self, after_to_image: bool) -> None:
         self.transforms: list[Transform] = []
@@ -148,6 +164,7 @@ class _ImageByImage:
 
 
 Step: TypeAlias = Form | _ImageByImage
+AnyStep = TypeVar("AnyStep", bound=Step)
 
 
 def _steps(transforms: Sequence[Transform]) -> list[Step]:

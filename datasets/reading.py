@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from .base import LabelledImages
 from .pictures import each, stacked
 from .randomness import own_randomness, seed_sample
 
-Images = Tensor | list[Any]
+Images: TypeAlias = Tensor | list[Any]
+Seeds: TypeAlias = Callable[[], Sequence[int]]
 
 
 class Reader:
@@ -25,22 +26,22 @@ class Reader:
         self._tells_labels = _kind(dataset) != "foreign"
         self._labels = _label_table(dataset.labels) if self._tells_labels else None
 
-    def read(self, indices: Sequence[int], seeds: Sequence[int]) -> tuple[Images, Tensor | list[Any]]:
+    def read(self, indices: np.ndarray, seeds: Seeds) -> tuple[Images, Tensor | list[Any]]:
         """Images, as a tensor (N, C, H, W) or a list of pictures, and labels, as a tensor or a list.
 
         Args:
-            seeds: one for each sample: what others' data sets draw when they load it follows from that.
+            seeds: gives one for each sample: what others' data sets draw when they load it follows from that.
 
         Raises:
             SampleError: a data set that loads an image at once cannot read one.
         """
         if not self._tells_labels:
-            samples = _load(self.dataset, indices, seeds)
+            samples = _load(self.dataset, indices.tolist(), seeds)
             return [image for image, _ in samples], [label for _, label in samples]
         if self._labels is None:
-            labels: Any = [self.dataset.labels[index] for index in indices]
+            labels: Any = [self.dataset.labels[index] for index in indices.tolist()]
         else:
-            labels = self._labels[torch.as_tensor(indices)]
+            labels = self._labels[torch.from_numpy(indices)]
         return _images(self.dataset, indices, seeds), labels
 
 
@@ -57,19 +58,21 @@ def _kind(dataset: Any) -> Literal["gathers", "locates", "foreign"]:
     return "foreign"
 
 
-def _images(dataset: Any, indices: Sequence[int], seeds: Sequence[int]) -> Images:
+def _images(dataset: Any, indices: np.ndarray, seeds: Seeds) -> Images:
     kind = _kind(dataset)
     if kind == "gathers":
         return dataset.gather(indices)
     if kind == "foreign":
-        return [image for image, _ in _load(dataset, indices, seeds)]
+        return [image for image, _ in _load(dataset, indices.tolist(), seeds)]
     found: dict[int, list[tuple[int, Any, int]]] = defaultdict(list)
-    for position, index in enumerate(indices):
+    for position, index in enumerate(indices.tolist()):
         part, inner = dataset.locate(index)
         found[id(part)].append((position, part, inner))
     images: list[Any] = [None] * len(indices)
     for places in found.values():
-        own = _images(places[0][1], [inner for _, _, inner in places], [seeds[position] for position, _, _ in places])
+        positions = [position for position, _, _ in places]
+        inner = np.array([each_inner for _, _, each_inner in places])
+        own = _images(places[0][1], inner, lambda positions=positions: [seeds()[position] for position in positions])
         if len(found) == 1:
             return own
         for (position, _, _), image in zip(places, own, strict=True):
@@ -77,14 +80,14 @@ def _images(dataset: Any, indices: Sequence[int], seeds: Sequence[int]) -> Image
     return stacked(images)
 
 
-def _load(dataset: Any, indices: Sequence[int], seeds: Sequence[int]) -> list[tuple[Any, Any]]:
+def _load(dataset: Any, indices: Sequence[int], seeds: Seeds) -> list[tuple[Any, Any]]:
     def load(index: int, seed: int) -> tuple[Any, Any]:
         seed_sample(seed)
         image, label = dataset[index]
         return image, label
 
     with own_randomness():
-        return list(each(load, indices, seeds))
+        return list(each(load, indices, seeds()))
 
 
 def _label_table(labels: Any) -> Tensor | None:

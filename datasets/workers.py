@@ -67,13 +67,14 @@ class Samples(Dataset):
                 return error
 
     def _fetch(self, keys: Keys) -> Prepared:
-        skipped = {index: self._unreadable[index] for index in keys.indices.tolist() if index in self._unreadable}
-        if skipped:
+        skipped = {}
+        if self._unreadable:
+            skipped = {index: self._unreadable[index] for index in keys.indices.tolist() if index in self._unreadable}
             keys = keys.where([index not in skipped for index in keys.indices.tolist()])
         if len(keys.indices) == 0:
             raise UserError(f"no image of a batch can be read: {next(iter(skipped.values()))}")
         try:
-            images, labels = self.reader.read(keys.indices.tolist(), keys.seeds(self.pipeline.seed, purpose=0))
+            images, labels = self.reader.read(keys.indices, lambda: self.pipeline.seeds(keys))
             images = self.pipeline.prepare(images, keys)
         except SampleError as error:
             error.keys = keys

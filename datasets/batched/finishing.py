@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +16,8 @@ from torchvision.transforms.v2.functional import normalize, to_dtype
 from ..pictures import Picture, as_tensor, collect, each
 from .form import Form, Unfit, register_form
 
-CHUNK = 1 << 17  # numbers at a time: they stay in the processor's cache from one operation to the next
+CHUNK = 1 << 16  # numbers at a time: they stay in the processor's cache from one operation to the next
+SMALL = 1 << 13  # numbers of an image
 
 
 @register_form(v2.ToImage)
@@ -47,8 +50,8 @@ class Normalize(Form):
 class ToDtype(Form):
     """Another type of numbers; with `scale`, bytes from 0 to 255 become floats from 0 to 1.
 
-    From bytes to float32 on a CPU, and Normalize with it where that follows, it goes through the memory once: the same
-    numbers to the bit, in a fourth of the time of one operation after another.
+    From bytes to float32 on a CPU, and Normalize with it where that follows, it goes through the memory once, in a
+    fourth of the time of one operation after another, and rounds less often.
     """
 
     def __init__(self, transform: Any) -> None:
@@ -73,30 +76,34 @@ class ToDtype(Form):
 
     def _from_bytes(self, images: Tensor) -> Tensor:
         channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
-        source = images.permute(0, 2, 3, 1) if channels_last else images.contiguous()
-        pixels = source.numpy()
+        pixels = (images.permute(0, 2, 3, 1) if channels_last else images.contiguous()).numpy()
+        row, factor, offset = self._line(pixels.shape[1:], channels_last)
         floats = np.empty(pixels.shape, np.float32)
-        table = self._constants(pixels.shape[1:], channels_last)
-        step = max(1, CHUNK // max(1, pixels[0].size))
-        for start in range(0, len(pixels), step):
-            part = floats[start : start + step]
-            np.copyto(part, pixels[start : start + step])
-            part /= np.float32(255)
-            if table is not None:
-                part -= table[0]
-                part /= table[1]
+        rows, results = pixels.reshape(-1, *row), floats.reshape(-1, *row)
+        step = max(1, CHUNK // math.prod(row))
+        for start in range(0, len(rows), step):
+            part = results[start : start + step]
+            np.copyto(part, rows[start : start + step])
+            part *= factor
+            if self.normalization:
+                part += offset
         done = torch.from_numpy(floats)
         return done.permute(0, 3, 1, 2) if channels_last else done
 
-    def _constants(self, shape: tuple[int, ...], channels_last: bool) -> tuple[np.ndarray, np.ndarray] | None:
-        """Mean and deviation of every number of an image: numpy is slow at repeating three numbers along a row."""
-        if self.normalization is None:
-            return None
+    @functools.lru_cache(maxsize=4)  # noqa: B019  a pipeline lives as long as its loader
+    def _line(self, shape: tuple[int, ...], channels_last: bool) -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
+        """The shape of a row of numbers, what to multiply it with, and what to add: 1 / (255 std) and -mean / std.
+
+        A row is all of a small image or one row of pixels of a larger one: numpy is slow at repeating three numbers.
+        """
+        mean, std = (self.normalization.mean, self.normalization.std) if self.normalization else ([0.0], [1.0])
         channels = shape[2] if channels_last else shape[0]
-        constants = []
-        for values in (self.normalization.mean, self.normalization.std):
-            if len(values) not in (1, channels):
-                raise ValueError(f"Normalize has {len(values)} values; the images have {channels} channels")
-            own = np.array(values, np.float32)
-            constants.append(np.ascontiguousarray(np.broadcast_to(own if channels_last else own[:, None, None], shape)))
-        return constants[0], constants[1]
+        if len(mean) not in (1, channels) or len(std) not in (1, channels):
+            raise ValueError(f"Normalize has {len(mean)} and {len(std)} values; the images have {channels} channels")
+        row = shape[1:] if channels_last and math.prod(shape) > SMALL else shape
+        both = []
+        for values in (1 / (255 * np.array(std)), -np.array(mean) / np.array(std)):
+            if len(values) > 1:
+                values = np.broadcast_to(values if channels_last else values[:, None, None], row)
+            both.append(np.ascontiguousarray(values, np.float32))
+        return row, both[0], both[1]

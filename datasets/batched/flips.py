@@ -20,11 +20,21 @@ class _Flip(Form):
         self.p = transform.p
 
     def on_stack(self, images: Tensor, numbers: np.ndarray) -> Tensor:
-        chosen = torch.from_numpy(np.flatnonzero(numbers[:, 0] < self.p)).to(images.device)
-        if len(chosen) == 0:
-            return images
-        # In place, for the stack is the pipeline's own.
-        return images.index_copy_(0, chosen, images[chosen].flip(self.dimension))
+        chosen = numbers[:, 0] < self.p
+        if images.device.type != "cpu":
+            mask = torch.from_numpy(chosen).to(images.device)[:, None, None, None]
+            return torch.where(mask, images.flip(self.dimension), images)
+        # Images are picked and put back by numpy, and flipped by torch: each is several times as fast at that.
+        by_pixel = images.permute(0, 2, 3, 1)
+        channels_last = by_pixel.is_contiguous()
+        rows = (by_pixel if channels_last else images).numpy()
+        picked = torch.from_numpy(rows[chosen])
+        if channels_last:
+            # Flipped as (N, C, H, W) in channels_last order, for which torch has code of its own.
+            rows[chosen] = picked.permute(0, 3, 1, 2).flip(self.dimension).permute(0, 2, 3, 1).numpy()
+        else:
+            rows[chosen] = picked.flip(self.dimension).numpy()
+        return images
 
 
 @register_form(v2.RandomHorizontalFlip)

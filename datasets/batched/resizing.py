@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import center_crop
 
 from ..pictures import LazyPicture, Picture, as_tensor, collect, each, size_of
@@ -24,10 +24,11 @@ LARGEST = 100_000_000  # pixels of a resized image
 
 
 def _mode(transform: Any) -> str:
-    known = (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC)
-    if not transform.antialias or transform.interpolation not in known:
+    interpolation = transform.interpolation  # an InterpolationMode, or its name
+    name = getattr(interpolation, "value", interpolation)
+    if not transform.antialias or name not in ("bilinear", "bicubic"):
         raise Unfit
-    return transform.interpolation.value
+    return name
 
 
 def resize(image: Tensor, size: tuple[int, int], mode: str) -> Tensor:
