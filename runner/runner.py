@@ -34,6 +34,7 @@ from ..registry import (
 )
 from . import checkpoint, run_folder
 from .data import build_evaluation_loaders, build_train_loader, check_classes
+from .duplicates import note_duplicates
 from .evaluate import evaluate, in_words
 from .forward import Forward
 from .metrics import MetricSet
@@ -122,6 +123,7 @@ class Runner:
         sets = {name: loader.dataset for name, loader in self.evaluation_loaders.items()}
         self.sources |= {name: name_source(each, experiment.evaluation[name].dataset) for name, each in sets.items()}
         check_classes(train, sets, experiment.model)
+        note_duplicates(train, sets)
         self.classes = [str(name) for name in getattr(train, "classes", [])]
 
         self.steps_per_epoch = -(-self.train_loader.batches_per_epoch // experiment.accumulate)

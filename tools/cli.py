@@ -9,15 +9,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from knoll.registry.errors import UserError
 
 USER_ERROR, INTERRUPTED = 2, 130
 
 
-def commands() -> dict[str, str]:
+def commands(package: ModuleType) -> dict[str, str]:
     """The commands and the first line of what each says of itself, read without importing them."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    files = sorted(Path(package.__path__[0]).glob("*.py"))
     tools = [file for file in files if file.stem not in ("__init__", "cli")]
     docs = {file.stem: ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) for file in tools}
     return {name: (doc or "").partition("\n")[0] for name, doc in docs.items()}
@@ -25,17 +26,23 @@ def commands() -> dict[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, and return the exit status."""
+    from knoll import tools
+
+    return run(lambda words: dispatch("knoll", "Image classification research on PyTorch.", tools, words), argv)
+
+
+def dispatch(usage: str, description: str, package: ModuleType, argv: Sequence[str] | None = None) -> int:
+    """Call the main of that file of a package which the first word names; without one, say which there are."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    known = commands()
+    known = commands(package)
     if argv and argv[0] in known:
-        tool = importlib.import_module(f"knoll.tools.{argv[0]}")
-        return run(tool.main, argv[1:])
+        return importlib.import_module(f"{package.__name__}.{argv[0]}").main(argv[1:])
     width = max(map(len, known))
     listed = "\n".join(f"  {name:<{width}}  {line}" for name, line in known.items())
     parser = argparse.ArgumentParser(
-        "knoll",
-        description=f"Image classification research on PyTorch.\n\ncommands:\n{listed}",
-        epilog="`knoll <command> --help` says more of each.",
+        usage,
+        description=f"{description}\n\ncommands:\n{listed}",
+        epilog=f"`{usage} <command> --help` says more of each.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=known, metavar="command", help="one of the above")
