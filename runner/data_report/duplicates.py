@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from .scan import Record
 from .sets import NamedSet, bottom
 
 
-class Member(NamedTuple):
+@dataclass(frozen=True)
+class Member:
     """One of several samples that are the same."""
 
     set: str

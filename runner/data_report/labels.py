@@ -24,10 +24,12 @@ class Spread:
 
 @dataclass
 class LabelCounts:
-    """Args:
-    counts: images with each class, by its name.
-    values: where labels are measured values, the spread of each.
-    wrong: names of the samples whose label is no class, or no finite number, each with it.
+    """Of a set.
+
+    Args:
+        counts: images with each class, by its name.
+        values: where labels are measured values, the spread of each.
+        wrong: names of the samples whose label is no class, or no finite number, each with it.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -95,5 +97,5 @@ def label_in_words(label: Any, classes: Sequence[str]) -> str:
     return "|".join(shown) or "none"
 
 
-def _named(dataset: Any, labels: np.ndarray, wrong: np.ndarray) -> list[str]:
+def _named(dataset: Any, labels: np.ndarray, wrong: Any) -> list[str]:
     return [f"{name_of(dataset, int(index))}: {labels[index].tolist()}" for index in np.flatnonzero(wrong)]

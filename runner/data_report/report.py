@@ -139,9 +139,7 @@ def _columns(own: NamedSet) -> dict[str, Spread]:
     return spreads(getattr(table, "features", None) or [str(number) for number in range(rows.shape[1])], rows)
 
 
-def _pixels(
-    records: list[Record], transforms: list[dict], left_out: list[str]
-) -> tuple[PixelStatistics | None, str]:
+def _pixels(records: list[Record], transforms: list[dict], left_out: list[str]) -> tuple[PixelStatistics | None, str]:
     if all(record.mode == "row" for record in records):
         return None, ""
     misfits = [record.misfit for record in records if record.misfit]

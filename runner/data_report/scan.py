@@ -1,8 +1,9 @@
-"""Every sample of a data set read once, as a whole, in several processes: what its file is, and whether it can be read."""
+"""Every sample of a data set read once, to its end, in several processes: what it is, and whether it can be read."""
 
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -73,11 +74,17 @@ def scan(
         batch_sampler=chunks,  # pyright: ignore[reportArgumentType]
         num_workers=workers,
         collate_fn=list,
+        worker_init_fn=_ignore_interrupts,
         generator=torch.Generator(),  # else the global one is drawn from
     )
     for records in reader:
         on_progress(len(records))
         yield from records
+
+
+def _ignore_interrupts(worker: int) -> None:
+    # Ctrl-C goes to every process: this one ends the workers, which would each print a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Reader(Dataset):
