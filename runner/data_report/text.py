@@ -40,7 +40,7 @@ def _labels(sets: Mapping[str, SetReport]) -> Iterator[str]:
     yield from table([["images of each class" if classes else "", *_headings(sets)], *rows])
     for name, own in sets.items():
         if own.labels is None:
-            yield f"{name}: its labels are neither class numbers nor rows of numbers, and are not counted"
+            yield f"{name}: its labels are not counted, for not all are told as class numbers or rows of numbers"
             continue
         if own.labels.values:
             yield from _columns(f"{name}, labels", own.labels.values)

@@ -5,7 +5,8 @@
 
 Every sample of the training set and of all evaluation sets is read to its end. `mean=` and `std=` are printed as a
 config's Normalize takes them: of the training images, after all transforms before Normalize that draw nothing at
-random. Duplicates are found by the bytes of the files, or by the pixels where images are arrays.
+random; every image counts the same, whatever its size. Duplicates are found by the bytes of the files, or by the
+pixels where images are arrays.
 
 Exit status 1 if there is something that a run would end with: a file that cannot be read, a label that is no class,
 classes that differ.
@@ -28,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser("data stats", __doc__)
     arguments.add_argument("config", help="a config file: .py or .yaml")
     arguments.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
-    arguments.add_argument("--workers", type=int, metavar="N", help="processes that read (default: one per CPU core)")
+    arguments.add_argument(
+        "--workers", type=int, metavar="N", help="processes that read (default: one per core, up to 8)"
+    )
     arguments.add_argument("--json", type=Path, metavar="FILE", help="write all that was found, and every name")
     options = arguments.parse_intermixed_args(argv)
     if options.workers is not None and options.workers < 0:
@@ -49,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_writable("--json", options.json, (".json",))
     experiment = make_experiment(config.data)
     sets = build_sets(experiment)
-    workers = os.cpu_count() or 1 if options.workers is None else options.workers
+    workers = min(os.cpu_count() or 1, 8) if options.workers is None else options.workers
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
