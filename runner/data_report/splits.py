@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -21,8 +20,7 @@ class ConfiguredSplit(NamedTuple):
     @property
     def parts(self) -> list[str]:
         """The names of all parts, also of those that the config does not use."""
-        default = inspect.signature(DATASETS.require(TYPE)).parameters["parts"].default
-        return list(self.config.get("parts", default))
+        return list(self.config["parts"])
 
 
 def find_splits(data: Mapping[str, Any]) -> list[ConfiguredSplit]:
@@ -38,11 +36,11 @@ def find_splits(data: Mapping[str, Any]) -> list[ConfiguredSplit]:
             split = next((each for each in found if each.config == common), None)
             if split is None:
                 found.append(split := ConfiguredSplit(common, {}))
-            split.used[path] = str(config.get("part", "its default part"))
+            split.used[path] = config["part"]
     if not found:
         raise UserError(
-            f"the config has no split: a set that is one is written dict(type='{TYPE}', dataset=dict(...), "
-            "part='train', file='splits/mine.csv')"
+            f"the config has no split to write: train.dataset=dict(type='{TYPE}', dataset=dict(...), "
+            "parts=dict(train=0.8, val=0.2), part='train', file='splits/mine.csv'), and the same for the other parts"
         )
     return found
 
