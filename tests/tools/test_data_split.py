@@ -29,7 +29,7 @@ def run(tiny, capsys):
         )
         tiny["train"]["dataset"] = dict(type="ConcatDataset", datasets=[{**common, "part": "train"}])
         tiny["evaluation"]["val"]["dataset"] = {**common, "part": "val"}
-        Path("x.yaml").write_text(yaml.safe_dump(tiny))
+        Path("x.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
         assert split.main(["x.yaml", *arguments]) == 0
         return capsys.readouterr().out.splitlines()
 
@@ -71,6 +71,6 @@ def test_a_config_without_a_split_or_without_its_file(run, tiny):
     ):
         run("train.dataset.datasets.0.file=null")
     tiny["train"]["dataset"] = tiny["evaluation"]["val"]["dataset"] = dict(type="ArrayFile", path="arrays.npz")
-    Path("x.yaml").write_text(yaml.safe_dump(tiny))
+    Path("x.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
     with pytest.raises(UserError, match="the config has no split to write"):
         split.main(["x.yaml"])
