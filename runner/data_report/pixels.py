@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from ...datasets.randomness import untouched_random_state
-from ...datasets.transforms import build_transform
+from ...datasets.transforms import build_transforms
 
 
 @dataclass
@@ -54,7 +54,8 @@ def before_normalize(configs: Sequence[dict], example: Any = None) -> tuple[list
         with untouched_random_state():
             before = _generators()
             try:
-                picture, failed = build_transform([config])(picture), False
+                [transform] = build_transforms([config])
+                picture, failed = transform(picture), False
             except (ValueError, TypeError, RuntimeError):  # for want of one that is left out, perhaps
                 failed = True
             draws = not failed and _generators() != before

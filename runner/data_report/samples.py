@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from ...datasets.base import CombinedImages, name_of
 from ...datasets.loader import Batch, EvaluationLoader, TrainLoader
-from ...datasets.transforms import build_transform
+from ...datasets.transforms import build_transforms
 from ...registry import Experiment, UserError
 from ..data import build_train_loader
 from .labels import label_in_words
@@ -79,7 +79,7 @@ class Samples:
             return self._collect(self._evaluation(configs))
         one_by_one = TrainLoader(
             self.dataset,
-            build_transform(configs),
+            build_transforms(configs),
             self._loader.sampler,
             batch_size=1,  # before a crop the images differ in size
             drop_last=False,
@@ -89,8 +89,8 @@ class Samples:
         return self._collect(_epoch(one_by_one, self.epoch))
 
     def _evaluation(self, configs: Sequence[dict]) -> Iterable[Batch]:
-        transform, seed = build_transform(configs), self.experiment.seed
-        return EvaluationLoader(self.dataset, transform, batch_size=1, num_workers=0, seed=seed)
+        transforms, seed = build_transforms(configs), self.experiment.seed
+        return EvaluationLoader(self.dataset, transforms, batch_size=1, num_workers=0, seed=seed)
 
     def _collect(self, batches: Iterable[Batch]) -> list[Shown]:
         shown: list[Shown] = []

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from ...datasets.base import ArrayImages, EncodedImages, name_of
 from ...datasets.decoding import decode, open_image
-from ...datasets.transforms import build_transform
+from ...datasets.pipeline import Pipeline
+from ...datasets.transforms import build_transforms
 from ...registry import UserError
 from .pixels import Moments, moments
 from .sets import bottom
@@ -90,7 +91,7 @@ def _ignore_interrupts(worker: int) -> None:
 class _Reader(Dataset):
     def __init__(self, dataset: Any, transforms: list[dict] | None, with_labels: bool) -> None:
         self.dataset = dataset
-        self.transform = None if transforms is None else build_transform(transforms)
+        self.transform = None if transforms is None else Pipeline(build_transforms(transforms))
         self.with_labels = with_labels
 
     def __getitem__(self, index: int) -> Record:
