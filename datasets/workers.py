@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
+import pickle
 import signal
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..registry import UserError
+from ..registry.discover import asked_for, import_again
 from .base import name_of
 from .pictures import SampleError
 from .pipeline import Keys, Pipeline
@@ -50,6 +52,11 @@ class Samples(Dataset):
         self.pipeline = pipeline
         self.skip = skip
         self._unreadable: dict[int, str] = {}  # found by this process, and not tried again
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker that is not a copy of this process (spawn) must import what the data set is made of before it can
+        # be unpickled: the files of `imports` and `plugins` are on no path where Python looks.
+        return _unpickle, (asked_for(), pickle.dumps(self.__dict__))
 
     def __getitems__(self, keys: Keys) -> Prepared | UserError:
         """A batch; or the error, to be raised where it can be shown without a worker's traceback around it."""
@@ -104,6 +111,13 @@ class Samples(Dataset):
         except RuntimeError as error:
             shapes = sorted({tuple(label.shape) for label in tensors})
             raise UserError(f"labels of one batch have different shapes, such as {shapes[:3]}") from error
+
+
+def _unpickle(asked: dict[str, list[str]], state: bytes) -> Samples:
+    import_again(asked)
+    samples = Samples.__new__(Samples)
+    samples.__dict__ = pickle.loads(state)
+    return samples
 
 
 def _as_label(label: Any) -> Tensor:

@@ -20,6 +20,9 @@ from .errors import ConfigError, DuplicateNameError
 # Files that could not be imported, with their tracebacks: told only to those who ask for what is in them.
 BROKEN: dict[Path, str] = {}
 
+# What configs asked to import, for processes that start from nothing and need the same code.
+_ASKED_FOR: dict[str, dict[str, None]] = {"imports": {}, "plugins": {}}
+
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -57,6 +60,7 @@ def import_modules(names: Sequence[str]) -> None:
         ConfigError: there is no such module.
     """
     for name in names:
+        _ASKED_FOR["imports"][name] = None
         if not any(isinstance(finder, _WorkingDirectory) for finder in sys.meta_path):
             sys.meta_path.append(_WorkingDirectory())
         try:
@@ -78,8 +82,20 @@ def import_folders(folders: Sequence[str]) -> None:
     for folder in folders:
         if not Path(folder).is_dir():
             raise ConfigError(f"plugins: there is no folder {Path(folder).absolute()}")
+        _ASKED_FOR["plugins"][str(Path(folder).absolute())] = None
         for file in sorted(Path(folder).glob("*.py")):
             _import_file(file)
+
+
+def asked_for() -> dict[str, list[str]]:
+    """The `imports` and `plugins` of all configs of this process."""
+    return {key: list(names) for key, names in _ASKED_FOR.items()}
+
+
+def import_again(asked: dict[str, list[str]]) -> None:
+    """Import in this process what another one was asked for."""
+    import_modules(asked["imports"])
+    import_folders(asked["plugins"])
 
 
 def _import_file(file: Path) -> ModuleType:

@@ -26,6 +26,10 @@ class TrainData:
         sampler: from SAMPLERS: the order of an epoch. Default: every image once, shuffled anew each epoch.
         drop_last: leave out the images at an epoch's end that do not fill a batch.
         num_workers: processes that read ahead; 0 reads in the training process. Results do not depend on it.
+        start_method: how those are started; by default as Python does on this system.
+        unreadable: an image that cannot be read ends the run, or is left out, counted and named. An evaluation always
+            ends, for a figure without some images is no figure of the set.
+        packed: a file that `tools/data.py pack` made of the data set: it is read instead.
     """
 
     dataset: dict
@@ -34,6 +38,9 @@ class TrainData:
     sampler: dict = field(default_factory=lambda: dict(type="Shuffled"))
     drop_last: bool = True
     num_workers: Annotated[int, AtLeast(0)] = 0
+    start_method: Literal["fork", "spawn", "forkserver"] | None = None
+    unreadable: Literal["error", "skip"] = "error"
+    packed: str | None = None
 
 
 @dataclass
@@ -44,6 +51,8 @@ class EvaluationData:
     transforms: list = field(default_factory=list)
     batch_size: Count = 64
     num_workers: Annotated[int, AtLeast(0)] = 0
+    start_method: Literal["fork", "spawn", "forkserver"] | None = None
+    packed: str | None = None
 
 
 @dataclass

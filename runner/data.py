@@ -8,8 +8,9 @@ from typing import Any
 from ..datasets.base import name_of
 from ..datasets.combine import name_source
 from ..datasets.loader import EvaluationLoader, TrainLoader
+from ..datasets.packed import Packed, fingerprint
 from ..datasets.transforms import build_transforms
-from ..registry import DATASETS, HEADS, SAMPLERS, ConfigError, EvaluationData, TrainData, UserError
+from ..registry import DATASETS, HEADS, SAMPLERS, ConfigError, EvaluationData, TrainData, UnavailableError, UserError
 from .labels import told_labels
 
 
@@ -22,7 +23,7 @@ def build_train_loader(config: TrainData, seed: int, source: str | None = None) 
     Raises:
         UserError: the data is not there, holds fewer images than a batch, or has a label out of range.
     """
-    dataset = _build_dataset(config.dataset, source)
+    dataset = _open("train", config, source)
     _check_labels("train", dataset)
     loader = TrainLoader(
         dataset,
@@ -32,6 +33,8 @@ def build_train_loader(config: TrainData, seed: int, source: str | None = None) 
         drop_last=config.drop_last,
         num_workers=config.num_workers,
         seed=seed,
+        start_method=config.start_method,
+        skip=config.unreadable == "skip",
     )
     if loader.batches_per_epoch == 0:
         raise ConfigError(
@@ -51,7 +54,7 @@ def build_evaluation_loaders(
     """
     loaders = {}
     for name, config in configs.items():
-        dataset = _build_dataset(config.dataset, source_for(name))
+        dataset = _open(f"evaluation.{name}", config, source_for(name))
         if len(dataset) == 0:
             raise UserError(f"evaluation.{name}: the data set is empty")
         _check_labels(f"evaluation.{name}", dataset)
@@ -61,8 +64,28 @@ def build_evaluation_loaders(
             batch_size=config.batch_size,
             num_workers=config.num_workers,
             seed=seed,
+            start_method=config.start_method,
         )
     return loaders
+
+
+def _open(where: str, config: TrainData | EvaluationData, source: str | None) -> Any:
+    """The data set of a config, or the packed file that stands for it."""
+    if config.packed is None:
+        return _build_dataset(config.dataset, source)
+    packed = Packed(config.packed)
+    if source not in (None, packed.source):
+        raise UserError(f"{where}: the run was trained on {source}; {config.packed} holds {packed.source}")
+    try:
+        original = _build_dataset(config.dataset, packed.source)
+    except UnavailableError:
+        return packed  # the file alone was brought here
+    if fingerprint(original) != packed.fingerprint:
+        raise UserError(
+            f"{where}: {config.packed} was made of other images than {packed.source} has now: pack it again "
+            "(python tools/data.py pack), or leave out `packed`"
+        )
+    return packed
 
 
 def _build_dataset(config: dict, source: str | None) -> Any:
