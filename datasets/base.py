@@ -145,7 +145,16 @@ class CombinedImages(LabelledImages):
     def name(self, index: int) -> str:
         return name_of(*self.locate(index))
 
+    def place(self, index: int) -> str:
+        """Where a person finds this image, to mend it."""
+        return place_of(*self.locate(index))
+
 
 def name_of(dataset: Any, index: int) -> str:
     """What a data set calls a sample; its number if it has no names."""
     return dataset.name(index) if hasattr(dataset, "name") else str(index)
+
+
+def place_of(dataset: Any, index: int) -> str:
+    """Where a person finds a sample; what it is called, if its data set does not say where."""
+    return dataset.place(index) if hasattr(dataset, "place") else name_of(dataset, index)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import tarfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +12,9 @@ import torch
 
 from ..registry import DATASETS, UnavailableError
 from .base import ImageFiles
+from .identical import first_identical
 from .image_folder import list_class_folders
-from .randomness import derive_seed
+from .partition import hash_order
 
 URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
 SHA256 = "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c"
@@ -54,42 +54,26 @@ class FlowerPhotos(ImageFiles):
         if download and not folder.is_dir():
             fetch(folder)
         files, labels, classes = list_class_folders(folder)
-        validates = _validation_part(folder, files, labels, val_fraction, seed)
+        validates = _validation_part(ImageFiles(files, labels, classes, root=folder), val_fraction, seed)
         chosen = [index for index in range(len(files)) if validates[index] == (split == "val")]
         super().__init__([files[i] for i in chosen], [labels[i] for i in chosen], classes, root=folder)
 
 
-def _validation_part(root: Path, files: list[Path], labels: list[int], fraction: float, seed: int) -> list[bool]:
-    """For every file, whether it validates: of each class the first groups in the order of a seeded hash."""
+def _validation_part(photos: ImageFiles, fraction: float, seed: int) -> list[bool]:
+    """For every file, whether it validates: of each class the first pictures in the order of a seeded hash."""
     groups: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for index, picture in enumerate(_same_picture(root, files)):
-        groups[labels[index], picture].append(index)
-    validates = [False] * len(files)
-    for label in sorted(set(labels)):
-        wanted, taken = round(fraction * labels.count(label)), 0
-        own = (key for key in groups if key[0] == label)
-        for key in sorted(own, key=lambda key: (derive_seed(seed, key[1]), key[1])):
+    for index, first in enumerate(first_identical(photos)):
+        groups[photos.labels[index], photos.name(first)].append(index)
+    validates = [False] * len(photos)
+    for label, count in Counter(photos.labels).items():
+        wanted, taken = round(fraction * count), 0
+        for picture in hash_order((name for own, name in groups if own == label), seed):
             if taken >= wanted:
                 break
-            for index in groups[key]:
+            for index in groups[label, picture]:
                 validates[index] = True
-            taken += len(groups[key])
+            taken += len(groups[label, picture])
     return validates
-
-
-def _same_picture(root: Path, files: list[Path]) -> list[str]:
-    """For every file a name that equal pictures share: of files with the same bytes, the first one's name."""
-    by_size: dict[int, list[Path]] = defaultdict(list)
-    for file in files:
-        by_size[file.stat().st_size].append(file)
-    first: dict[tuple[int, bytes], str] = {}
-    names = {}
-    for size, alike in by_size.items():
-        for file in alike:
-            # Only files of one size can be equal, so nearly all are told apart without being read.
-            digest = hashlib.sha256(file.read_bytes()).digest() if len(alike) > 1 else b""
-            names[file] = first.setdefault((size, digest), file.relative_to(root).as_posix())
-    return [names[file] for file in files]
 
 
 def fetch(folder: Path) -> None:

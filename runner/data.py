@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..datasets.base import name_of
-from ..datasets.combine import name_source
+from ..datasets.combine import differing_classes, name_source
 from ..datasets.loader import EvaluationLoader, TrainLoader
 from ..datasets.packed import Packed, fingerprint
 from ..datasets.transforms import build_transforms
@@ -89,7 +89,7 @@ def _open(where: str, config: TrainData | EvaluationData, source: str | None) ->
 
 
 def _build_dataset(config: dict, source: str | None) -> Any:
-    """A data set that must come from `source`, if one is given."""
+    """A data set that must come from `source`, if one is given; `same_choices` sees to those within it."""
     if source is not None and config["type"] == "FirstAvailable":
         return DATASETS.build({**config, "insist": source})
     dataset = DATASETS.build(config)
@@ -132,13 +132,7 @@ def check_classes(train: Any, evaluation: Mapping[str, Any], model: Mapping) -> 
     if classes is None:
         return
     for name, dataset in evaluation.items():
-        others = getattr(dataset, "classes", classes)
-        if list(others) != list(classes):
-            only_here = [each for each in classes if each not in others]
-            only_there = [each for each in others if each not in classes]
-            how = f"only train has {only_here}, only {name} has {only_there}"
-            if not only_here and not only_there:
-                how = f"train's order is {list(classes)}, {name}'s is {list(others)}"
+        if how := differing_classes(classes, getattr(dataset, "classes", classes), "train", name):
             raise UserError(f"evaluation.{name} has other classes than train, so its labels mean something else: {how}")
     where, head = _last_head(model)
     kind, count = head.get("type"), head.get("num_classes")

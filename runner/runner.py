@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..datasets.combine import name_source
+from ..datasets.first_available import Choices, same_choices
 from ..datasets.loader import Batch
 from ..datasets.randomness import derive_seed, random_state, seed_run, set_random_state
 from ..hooks.hook import Hooks
@@ -99,7 +100,9 @@ class Runner:
         self.logits: list[Tensor] = []
         self.device = torch.device("cpu")
         self.hooks = Hooks({name: HOOKS.build(hook) for name, hook in self.experiment.hooks.items()})
-        self._build_data(state["sources"] if state else {})
+        self.choices: Choices = dict(state.get("choices", {})) if state else {}
+        with same_choices(self.choices):
+            self._build_data(state["sources"] if state else {})
         self._build_model(with_weights=state is None)
         if state:
             self._load(state)
@@ -112,14 +115,7 @@ class Runner:
         self.train_loader = build_train_loader(experiment.train, experiment.seed, sources.get("train"))
         train = self.train_loader.dataset
         self.sources = {"train": name_source(train, experiment.train.dataset)}
-
-        def source_for(name: str) -> str | None:
-            # Of the same candidates, training and evaluation must take the same one.
-            candidates = experiment.train.dataset.get("datasets")
-            shared = candidates is not None and experiment.evaluation[name].dataset.get("datasets") == candidates
-            return sources.get(name) or (self.sources["train"] if shared else None)
-
-        self.evaluation_loaders = build_evaluation_loaders(experiment.evaluation, experiment.seed, source_for)
+        self.evaluation_loaders = build_evaluation_loaders(experiment.evaluation, experiment.seed, sources.get)
         sets = {name: loader.dataset for name, loader in self.evaluation_loaders.items()}
         self.sources |= {name: name_source(each, experiment.evaluation[name].dataset) for name, each in sets.items()}
         check_classes(train, sets, experiment.model)
@@ -276,6 +272,7 @@ class Runner:
             "config": self.config.data,
             "name": self.config.name,
             "sources": self.sources,
+            "choices": self.choices,
             "classes": self.classes,
             "num_classes": self.num_classes,
         }

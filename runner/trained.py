@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..datasets.combine import name_source
+from ..datasets.first_available import Choices, same_choices
 from ..datasets.loader import EvaluationLoader
 from ..hooks.device_placement import DevicePlacement
 from ..models.pretrained import compare
@@ -68,6 +69,7 @@ class Trained:
         self.classes: list[str] = known["classes"]
         self.num_classes: int = known["num_classes"]
         self.sources: dict[str, str] = dict(known["sources"])
+        self.choices: Choices = dict(known.get("choices", {}))
         self.recorded: dict[str, float] = known["metrics"] if known["evaluated_at"] == self.step else {}
         self._trained_with: dict[str, dict] = state["config"].get("evaluation", {}) if state else {}
 
@@ -114,7 +116,8 @@ class Trained:
             same = self._trained_with.get(name, {}).get("dataset") == chosen[name].dataset
             return self.sources.get(name) if same else None
 
-        loaders = build_evaluation_loaders(chosen, self.experiment.seed, source_for)
+        with same_choices(self.choices):
+            loaders = build_evaluation_loaders(chosen, self.experiment.seed, source_for)
         for name, loader in loaders.items():
             loader.to(self.device)
             self.sources[name] = name_source(loader.dataset, chosen[name].dataset)
