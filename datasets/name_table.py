@@ -45,16 +45,17 @@ def write_names(file: Path, value: str, table: Mapping[str, str]) -> None:
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
-            if file.suffix == ".json":
-                json.dump(dict(sorted(table.items())), out, indent=1, ensure_ascii=False)
-            else:
-                csv.writer(out).writerows([("name", value), *sorted(table.items())])
-        os.replace(partial, file)
+        try:
+            with open(partial, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
+                if file.suffix == ".json":
+                    json.dump(dict(sorted(table.items())), out, indent=1, ensure_ascii=False)
+                else:
+                    csv.writer(out).writerows([("name", value), *sorted(table.items())])
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _require_known(file: Path, value: str) -> None:

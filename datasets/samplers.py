@@ -64,10 +64,10 @@ class RepeatedAugmentation:
     your batch, 2020).
 
     An epoch keeps its length: of N images a new random choice of N / times comes in each, as in the recipe of DeiT
-    (Touvron et al. 2021) and in timm's RepeatAugSampler. Two deviations: timm cuts an epoch to a multiple of 256 images,
-    where here `drop_last` cuts it to whole batches; and timm deals the copies out to the processes, where here they
-    stand beside each other. The last image may come fewer times, and where `times` does not divide the batch size, an
-    image now and then stands in two batches.
+    (Touvron et al. 2021) and in timm's RepeatAugSampler. Two deviations: timm cuts an epoch to a multiple of 256, where
+    here `drop_last` cuts it to whole batches; and timm deals the copies out to the processes, where here they stand
+    beside each other. The last image may come fewer times, and where `times` does not divide the batch size, an image
+    now and then stands in two batches.
 
     Args:
         times: how often an image comes.

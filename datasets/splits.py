@@ -209,10 +209,10 @@ def _require_everywhere(
         if has != parts:
             samples = strata.count(stratum)
             own = len({unit for unit, each in zip(units, strata, strict=True) if each == stratum})
-            apart = f" in {own} groups that are not divided" if own < samples else ""
+            apart = f" that stay together in {own} group{'s' * (own > 1)}" if own < samples else ""
             raise ConfigError(
                 f"{who}: the class {stratum} has {samples} samples{apart}, and none is left for "
-                f"{', '.join(sorted(parts - has))}: add images, take fewer parts, or leave the class out by "
+                f"{', '.join(sorted(parts - has))}: add images, take fewer parts or folds, or leave the class out by "
                 "dict(type='Subset', dataset=..., classes=[...])"
             )
 

@@ -1,4 +1,4 @@
-"""Data sets: class folders, arrays, torchvision's layouts, and sets made of others."""
+"""Data sets: class folders, arrays, torchvision's layouts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import pytest
 from PIL import Image
 
 from knoll.datasets.array_file import ArrayFile
-from knoll.datasets.combine import declared_source
 from knoll.datasets.image_folder import ImageFolder
-from knoll.registry import DATASETS, TRANSFORMS, ConfigError, UnavailableError, UserError
-from knoll.runner.run_folder import start_logging
+from knoll.registry import DATASETS, TRANSFORMS, UnavailableError, UserError
 
 
 @pytest.fixture
@@ -123,82 +121,6 @@ def test_torchvisions_sets_say_where_to_put_them(name):
         DATASETS.build(dict(type=name, download=False))
 
 
-def test_concatenation_and_subset(folder):
-    pets = dict(type="ImageFolder", root="pets")
-    both = DATASETS.build(
-        dict(type="ConcatDataset", datasets=[pets, dict(type="Subset", dataset=pets, indices=[11, 0])])
-    )
-    assert len(both) == 14
-    assert both.labels[12:] == [2, 0]
-    assert [both[i][1] for i in (0, 11, 12, 13)] == [0, 2, 2, 0]
-    assert both.name(12) == "emu/5 ü.png"
-    assert both.classes == ["cat", "dog", "emu"]
-
-
-def test_a_subset_by_size_keeps_every_class_share(folder):
-    half = DATASETS.build(dict(type="Subset", dataset=dict(type="ImageFolder", root="pets"), size=6, seed=1))
-    assert [half.labels.count(label) for label in range(3)] == [1, 2, 3]
-    again = DATASETS.build(dict(type="Subset", dataset=dict(type="ImageFolder", root="pets"), size=6, seed=1))
-    other = DATASETS.build(dict(type="Subset", dataset=dict(type="ImageFolder", root="pets"), size=6, seed=2))
-    assert half.indices == again.indices != other.indices
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({}, "either"),
-        (dict(indices=[0], size=1), "either"),
-        (dict(indices=[12]), "outside"),
-        (dict(size=13), "size is 13"),
-    ],
-)
-def test_a_subset_that_cannot_be(folder, options, message):
-    with pytest.raises(ConfigError, match=message):
-        DATASETS.build(dict(type="Subset", dataset=dict(type="ImageFolder", root="pets"), **options))
-
-
-def test_sets_of_other_classes_are_not_concatenated(folder, arrays):
-    parts = [dict(type="ImageFolder", root="pets"), dict(type="ArrayFile", path="arrays.npz")]
-    with pytest.raises(ConfigError, match="part 0 has the classes"):
-        DATASETS.build(dict(type="ConcatDataset", datasets=parts))
-
-
-@pytest.fixture
-def candidates(arrays):
-    return [
-        dict(type="ArrayFile", path="gone.npz", source="digits"),
-        dict(type="ArrayFile", path="arrays.npz", source="squares"),
-        dict(type="ArrayFile", path="arrays.npz", source="copies"),
-    ]
-
-
-def test_the_first_available_is_taken_and_said(candidates, capsys):
-    start_logging()
-    taken = DATASETS.build(dict(type="FirstAvailable", datasets=candidates, split="val"))
-    assert (taken.source, len(taken)) == ("squares", 18)
-    assert capsys.readouterr().out == "val data: squares (not available: ArrayFile: there is no file gone.npz)\n"
-
-
-def test_only_the_source_that_is_insisted_on_is_taken(candidates):
-    config = dict(type="FirstAvailable", datasets=candidates, split="val")
-    assert DATASETS.build(config | dict(insist="copies")).source == "copies"
-    with pytest.raises(UnavailableError, match="only digits will do"):
-        DATASETS.build(config | dict(insist="digits"))
-
-
-def test_a_source_may_be_known_without_building():
-    assert declared_source(dict(type="FlowerPhotos")) == "flower photos"
-    assert declared_source(dict(type="ArrayFile", path="x", source="mine")) == "mine"
-    assert declared_source(dict(type="ArrayFile", path="x")) is None
-
-
-def test_a_source_that_only_the_data_set_itself_knows_is_insisted_on_too(folder):
-    config = dict(type="FirstAvailable", datasets=[dict(type="ImageFolder", root="pets")])
-    assert DATASETS.build(config | dict(insist="folder pets")).source == "folder pets"
-    with pytest.raises(UnavailableError, match="only photos will do"):
-        DATASETS.build(config | dict(insist="photos"))
-
-
 def test_sixteen_bit_images_keep_their_grey_levels(working_directory):
     (working_directory / "grey/ramp").mkdir(parents=True)
     ramp = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
@@ -206,17 +128,6 @@ def test_sixteen_bit_images_keep_their_grey_levels(working_directory):
     image, _ = ImageFolder("grey")[0]
     assert image.mode == "RGB"
     assert np.array_equal(np.asarray(image)[..., 0], np.arange(256).reshape(16, 16))
-
-
-def test_a_set_that_tells_too_little_is_not_combined(folder):
-    @DATASETS.register_module()
-    class Mute:
-        def __len__(self):
-            return 1
-
-    with pytest.raises(ConfigError, match="Mute has no attribute `classes`"):
-        DATASETS.build(dict(type="ConcatDataset", datasets=[dict(type="Mute")]))
-    del DATASETS.module_dict["Mute"]
 
 
 def test_every_transform_of_torchvision_has_its_name():
