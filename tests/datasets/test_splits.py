@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from knoll.datasets.flower_photos import FlowerPhotos
+from knoll.datasets.identical import first_identical
 from knoll.datasets.partition import partition
 from knoll.registry import DATASETS, ConfigError, UserError
 
@@ -144,6 +145,28 @@ def test_groups_of_one_size_are_dealt_out_exactly():
     units = [f"patient {number}" for number in range(80) for _ in range(2)]
     placed = partition(["ill", "well"] * 80, units, THREE, seed=0)
     assert Counter(placed) == dict(train=128, val=16, test=16)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_groups_of_many_sizes_are_balanced_and_the_last_go_where_there_is_none(seed):
+    """7 to 1 can be halved exactly; of three groups each of three parts gets one, though two are a tenth."""
+    halves = partition(["a"] * 28, [f"g{n}" for n in range(1, 8) for _ in range(n)], dict(a=0.5, b=0.5), seed)
+    assert Counter(halves) == dict(a=14, b=14)
+    units = [unit for unit, size in (("x", 10), ("y", 8), ("z", 6)) for _ in range(size)]
+    assert Counter(partition(["a"] * 24, units, THREE, seed)).keys() == THREE.keys()
+
+
+def test_pictures_that_are_alike_at_the_end_are_not_the_same(working_directory):
+    (working_directory / "ends/a").mkdir(parents=True)
+    for name, start in (("0", b"x"), ("1", b"y"), ("2", b"x"), ("3", b"xy")):
+        Path("ends/a", f"{name}.png").write_bytes(start + bytes(5000))
+    assert first_identical(DATASETS.build(dict(type="ImageFolder", root="ends"))) == [0, 1, 0, 3]
+    images = np.zeros((3, 4, 4), np.uint8)
+    images[1, 0, 0] = 1
+    np.savez("ends.npz", train_images=images, train_labels=np.zeros(3, int))
+    ends = dict(type="ArrayFile", path="ends.npz")
+    both = dict(type="ConcatDataset", datasets=[ends, ends])
+    assert first_identical(DATASETS.build(both)) == [0, 1, 0, 0, 1, 0]
 
 
 def test_the_same_picture_is_in_one_part_whatever_its_class_and_name(pets, working_directory):
