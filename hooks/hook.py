@@ -44,6 +44,8 @@ class Hook:
 
     # Whether the result of a run depends on this hook; a hook that only records may change when a run resumes.
     only_records = False
+    # Whether it turns the labels of training into shares of several classes, rows (N, classes).
+    mixes_labels = False
     # What it is called in a config, where that is not its class in snake_case.
     usual_name: str | None = None
 
@@ -74,6 +76,11 @@ class Hooks:
         self._methods = {
             point: [getattr(hook, point) for hook in hooks.values() if _overrides(hook, point)] for point in POINTS
         }
+
+    @property
+    def mix_labels(self) -> bool:
+        """Whether one of them turns the labels of training into shares of several classes."""
+        return any(hook.mixes_labels for hook in self.by_name.values())
 
     def call(self, point: str, *arguments: Any) -> None:
         """Call one point of every hook that has it, in the config's order."""

@@ -106,15 +106,14 @@ class _Checker:
 
     def slot(self, registry: Registry, key: str, value: Any, path: KeyPath) -> None:
         """A key that a registry owns: `head` holds one entry, `metrics` several, by name or in a list."""
-        if key != registry.plural:
-            if isinstance(value, dict):
-                self.entry(registry, value, path)
-        elif isinstance(value, dict):
-            for name, item in value.items():
-                self.entry(registry, item, (*path, name), siblings=value)
-        elif isinstance(value, list):
+        if isinstance(value, list):
             for index, item in enumerate(value):
                 self.entry(registry, item, (*path, index))
+        elif isinstance(value, dict) and key == registry.plural:
+            for name, item in value.items():
+                self.entry(registry, item, (*path, name), siblings=value)
+        elif isinstance(value, dict):
+            self.entry(registry, value, path)
 
     def entry(self, registry: Registry, value: Any, path: KeyPath, siblings: Mapping | None = None) -> None:
         """One `dict(type=..., ...)`."""

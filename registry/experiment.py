@@ -45,7 +45,12 @@ class TrainData:
 
 @dataclass
 class EvaluationData:
-    """A set that is evaluated: every image once, in order. Fields as in TrainData."""
+    """A set that is evaluated: every image once, in order. Other fields as in TrainData.
+
+    Args:
+        views: test-time augmentation: a list from TRANSFORMS, each applied on its own to the finished batch
+            (N, C, H, W); the mean of the probabilities is measured. One forward pass for each.
+    """
 
     dataset: dict
     transforms: list = field(default_factory=list)
@@ -53,6 +58,7 @@ class EvaluationData:
     num_workers: Annotated[int, AtLeast(0)] = 0
     start_method: Literal["fork", "spawn", "forkserver"] | None = None
     packed: str | None = None
+    views: list = field(default_factory=list)
 
 
 @dataclass
@@ -130,6 +136,7 @@ class Experiment:
         seed: all randomness of a run follows from it.
         accumulate: batches whose gradients add up to one optimizer step.
         clip_norm: the gradient's largest norm; longer gradients are scaled down to it.
+        stop_at_nan: stop before a loss or a gradient that is not finite changes the weights, and name the images.
         precision: the forward pass in fp32, or under autocast in bf16 or fp16 (fp16 with loss scaling).
         compile: run the model through torch.compile.
         channels_last: keep images and weights in (N, H, W, C) memory order.
@@ -151,6 +158,7 @@ class Experiment:
     seed: Annotated[int, AtLeast(0)] = 0
     accumulate: Count = 1
     clip_norm: Annotated[float, AtLeast(0)] | None = None
+    stop_at_nan: bool = True
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     compile: bool = False
     channels_last: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .registry import Registry
 
 DATASETS = Registry("dataset", locations=["knoll.datasets"])
-TRANSFORMS = Registry("transform", locations=["knoll.datasets"])
+TRANSFORMS = Registry("transform", also=["views"], locations=["knoll.datasets"])
 SAMPLERS = Registry("sampler", locations=["knoll.datasets"], provides=["dataset", "seed"])
 BACKBONES = Registry("backbone", locations=["knoll.models.backbones"])
 HEADS = Registry("head", also=["auxiliary_head"], locations=["knoll.models.heads"], provides=["in_features"])

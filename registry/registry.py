@@ -40,7 +40,7 @@ class Registry:
     Args:
         name: what one entry is called: "backbone". In a config, a dict under the key `backbone` is looked up here,
             and so is every item under its plural, `backbones`.
-        also: further keys under which a config holds one entry: an `auxiliary_head` is a head.
+        also: further keys under which a config holds one entry, or a list: an `auxiliary_head` is a head.
         build_func: replaces `build_from_cfg`; called as `build_func(cfg, *args, registry=self, **kwargs)`.
         locations: modules that register entries here; imported when a name is first asked for.
         provides: arguments that Knoll itself passes to every entry of this registry (a head's `in_features`),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from ..datasets.loader import Batch
 from ..hooks.recorder import by_set
 from .forward import Forward
 from .metrics import MetricSet
+from .views import Views
 
 
 def evaluate(
@@ -20,18 +23,21 @@ def evaluate(
     loss: nn.Module,
     metrics: MetricSet,
     on_batch: Callable[[str, Batch, Tensor], None] | None = None,
+    views: Mapping[str, Views] = MappingProxyType({}),
 ) -> dict[str, float]:
     """The mean loss and the metrics of every set, as `{"val/loss": ..., "val/top1": ...}`.
 
     Args:
         loaders: the sets by name.
+        views: of the sets, by name, that are measured by several views of each image.
         on_batch: called with the set's name, each batch and its logits (N, classes), to keep predictions.
     """
     results = {}
     with evaluation_mode(forward.model), torch.no_grad():
         for name, batches in loaders.items():
             keep = None if on_batch is None else lambda batch, logits, name=name: on_batch(name, batch, logits)
-            measured = _evaluate_set(forward, batches, loss, metrics, keep)
+            answer = partial(views[name], forward) if name in views else forward
+            measured = _evaluate_set(answer, forward.device, batches, loss, metrics, keep)
             results |= {f"{name}/{metric}": value for metric, value in measured.items()}
     return results
 
@@ -50,7 +56,8 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _evaluate_set(
-    forward: Forward,
+    answer: Callable[[Tensor], Tensor],
+    device: torch.device,
     batches: Iterable[Batch],
     loss: nn.Module,
     metrics: MetricSet,
@@ -61,8 +68,8 @@ def _evaluate_set(
     total = torch.zeros((), dtype=torch.float64)
     images = 0
     for batch in batches:
-        batch = batch.to(forward.device)
-        logits = forward(batch.images)
+        batch = batch.to(device)
+        logits = answer(batch.images)
         total += loss(logits, batch.labels).cpu().double() * len(batch.labels)
         images += len(batch.labels)
         metrics.update(logits, batch.labels)

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from .evaluate import evaluation_mode
 from .forward import Forward
 from .labels import Meaning, all_labels, is_multi_label, meaning_of, require_fitting
 from .metrics import MetricSet, measures
+from .views import Views
 
 
 def try_everything(
@@ -24,6 +26,8 @@ def try_everything(
     loaders: Mapping[str, TrainLoader | EvaluationLoader],
     metrics: Mapping[str, dict],
     classes: int,
+    views: Mapping[str, Views],
+    mixed: bool = False,
 ) -> int:
     """Read one image of each set, and send it through the model, the loss and the metrics.
 
@@ -32,6 +36,8 @@ def try_everything(
     Args:
         metrics: configs by name.
         classes: how many the data has; 0 if it does not say.
+        views: of the sets, by name, that are measured by several views of each image.
+        mixed: whether a hook mixes the labels of training.
 
     Returns:
         the number of classes that the model tells apart.
@@ -44,20 +50,25 @@ def try_everything(
     with evaluation_mode(forward.model):
         for name, loader in loaders.items():
             batch = loader.first().to(forward.device)
-            logits = _try_model(forward, batch, name, classes)
+            call = partial(views[name], forward.model) if name in views else forward.model
+            logits = _try_model(call, batch, name, classes)
             classes = logits.shape[1]
             labels = all_labels(loader)
             for each in (batch.labels, labels):
                 require_fitting(each, name, classes, loss, multi_label)
-            _try_loss(loss, logits, batch.labels)
-            _try_metrics(metrics, logits, batch.labels, meaning_of(labels, multi_label))
+            meaning = meaning_of(labels, multi_label)
+            if mixed and name == "train":
+                _try_mixed(loss, logits, batch.labels, meaning)
+            else:
+                _try_loss(loss, logits, batch.labels)
+            _try_metrics(metrics, logits, batch.labels, meaning)
     return classes
 
 
-def _try_model(forward: Forward, batch: Batch, name: str, classes: int) -> Tensor:
+def _try_model(call: Callable[[Tensor], Tensor], batch: Batch, name: str, classes: int) -> Tensor:
     shape = tuple(batch.images.shape)
     with _explained(f"the model fails on one image of {name}, of the shape {shape}"), torch.no_grad():
-        logits = forward.model(batch.images)
+        logits = call(batch.images)
     found = tuple(getattr(logits, "shape", ()))
     if len(found) != 2 or found[0] != 1 or (classes and found[1] != classes):
         wanted = f"(1, {classes})" if classes else "(1, classes)"
@@ -79,6 +90,19 @@ def _try_loss(loss: nn.Module, logits: Tensor, labels: Tensor) -> None:
     twice = loss(logits.repeat(2, 1), labels.repeat(2, *[1] * (labels.ndim - 1)))
     if value != 0 and torch.isclose(twice, 2 * value, rtol=1e-4):
         raise UserError(f"the loss {name} sums over the images of a batch instead of averaging: set reduction='mean'")
+
+
+def _try_mixed(loss: nn.Module, logits: Tensor, labels: Tensor, meaning: Meaning) -> None:
+    if meaning == "values":
+        raise UserError("train: a hook mixes the labels, which is for classes; these are measured values: leave it out")
+    rows = nn.functional.one_hot(labels, logits.shape[1]).float() if labels.ndim == 1 else labels
+    try:
+        _try_loss(loss, logits, rows)
+    except UserError as error:
+        raise UserError(
+            f"a hook mixes the labels of training into shares of several classes, rows (N, classes), and {error}. "
+            "Leave the hook out, or take a loss such as CrossEntropyLoss, which takes both"
+        ) from error
 
 
 def _other_labels(loss: nn.Module, logits: Tensor, labels: Tensor) -> str:

@@ -72,7 +72,7 @@ def _what_counts(config: Mapping) -> dict[str, Any]:
     if not evaluation_acts:
         hooks = {name: hook for name, hook in hooks.items() if hook["type"] != "Evaluation"}
         experiment["evaluation"] = {}
-    for key in ("metrics", "imports", "plugins"):
+    for key in ("metrics", "imports", "plugins", "stop_at_nan"):
         del experiment[key]
     for loader in (experiment["train"], *experiment["evaluation"].values()):
         del loader["num_workers"]

@@ -39,10 +39,12 @@ from .duplicates import note_duplicates
 from .evaluate import evaluate, in_words
 from .forward import Forward
 from .metrics import MetricSet
+from .not_finite import require_finite
 from .parameter_table import parameter_table
 from .preflight import try_everything
 from .resume import require_same
 from .update import Update
+from .views import build_views
 
 logger = logging.getLogger("knoll")
 
@@ -154,7 +156,9 @@ class Runner:
         self.forward = Forward(self.model, experiment.precision, experiment.compile, experiment.channels_last)
         self.update = Update(self.forward, self.loss_function, self.optimizer, experiment.clip_norm)
         sets = {"train": self.train_loader, **self.evaluation_loaders}
-        self.num_classes = try_everything(self.forward, self.loss_function, sets, experiment.metrics, len(self.classes))
+        self.views = build_views(experiment.evaluation, self.evaluation_loaders, self.model, self.loss_function)
+        tried = self.forward, self.loss_function, sets, experiment.metrics, len(self.classes), self.views
+        self.num_classes = try_everything(*tried, mixed=self.hooks.mix_labels)
         self._evaluation_metrics = self.new_metrics()
         seed_run(derive_seed(experiment.seed, "train"))
 
@@ -180,6 +184,7 @@ class Runner:
                     self.freezing.apply(self.step)
                     self.loss, self.logits = self.update.backward(self.batches)
                     self.hooks.call("before_update", self)
+                    require_finite(self)
                     self.update.step()
                     self.step += 1
                     self.hooks.call("after_update", self)
@@ -207,7 +212,8 @@ class Runner:
 
     def evaluate(self) -> dict[str, float]:
         """Measure every evaluation set, and log a line for each."""
-        self.metrics = evaluate(self.forward, self.evaluation_loaders, self.loss_function, self._evaluation_metrics)
+        measured = self.forward, self.evaluation_loaders, self.loss_function, self._evaluation_metrics
+        self.metrics = evaluate(*measured, views=self.views)
         self.evaluated_at = self.step
         for line in in_words(self.metrics, self.sources):
             logger.info("epoch %d/%d  step %d  %s", self.epoch + 1, self.epochs, self.step, line)

@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from knoll.runner import Trained
     from knoll.runner.evaluate import evaluate
     from knoll.runner.labels import all_labels, meaning_of
+    from knoll.runner.views import build_views
     from knoll.runner.whole_file import require_writable, written_whole
 
     if options.out:
@@ -52,14 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     def keep(name: str, batch, logits) -> None:
         rows.extend(predictions(loaders[name].dataset, name, classes, batch, logits, meanings[name]))
 
-    metrics = evaluate(
-        trained.forward, loaders, trained.loss, trained.new_metrics(), on_batch=keep if options.out else None
-    )
+    views = build_views(trained.experiment.evaluation, loaders, trained.forward.model, trained.loss)
+    on_batch = keep if options.out else None
+    metrics = evaluate(trained.forward, loaders, trained.loss, trained.new_metrics(), on_batch, views)
     print(*trained.report, sep="\n", end="\n" if trained.report else "")
     if not trained.report:
         print(f"{options.checkpoint}  step {trained.step}")
     for name, value in metrics.items():
-        source = trained.sources[name.partition("/")[0]]
+        measured = name.partition("/")[0]
+        source = trained.sources[measured] + (", mean of several views" if measured in views else "")
         recorded = trained.recorded.get(name)
         note = "" if recorded in (None, value) or options.overrides else f"  (training recorded {recorded!r})"
         print(f"{name}: {value!r}  ({source}){note}")
