@@ -79,7 +79,7 @@ class Mix(Hook):
         shares = {v2.MixUp: 1 - self.switch_prob, v2.CutMix: self.switch_prob}
         kinds = [kind for kind, alpha in alphas.items() if alpha > 0]
         either = v2.RandomChoice(
-            [kind(alpha=alphas[kind], num_classes=self.classes) for kind in kinds],
+            [kind(alpha=float(alphas[kind]), num_classes=self.classes) for kind in kinds],
             p=[shares[kind] for kind in kinds] if len(kinds) == 2 else None,
         )
         self.transform = v2.RandomApply([either], p=self.prob)
