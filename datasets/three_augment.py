@@ -17,8 +17,9 @@ def ThreeAugment(color_jitter: Annotated[float, AtLeast(0)] = 0.3) -> v2.Transfo
     For uint8 images or Pillow's, colour or grey. The crop before it and the flip are not part of it: in the paper a
     random resized crop, or, on many images, a resize and a RandomCrop with 4 pixels of reflected padding.
 
-    Values are those of the authors' code: solarised above 128, a blur of 0.1 to 2 pixels. That blurs by Pillow, which
-    approximates a Gaussian by boxes; this one is torchvision's, over 13 pixels, three standard deviations each way.
+    Values are those of the authors' code: solarised from 128 on, a blur of 0.1 to 2 pixels. That code blurs by Pillow,
+    which approximates a Gaussian by boxes; here it is torchvision's blur over 13 pixels, three standard deviations each
+    way, and the mean difference is half a grey level of 255.
 
     Args:
         color_jitter: by how much brightness, contrast and saturation change; 0 for none.
