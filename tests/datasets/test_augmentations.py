@@ -16,7 +16,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 from knoll.datasets.drawn_flowers import DrawnFlowers
 from knoll.datasets.randomness import seed_sample
-from knoll.datasets.transforms import build_transform
+from knoll.datasets.transforms import build_transforms
 from knoll.registry import TRANSFORMS, check, config_from_dict
 
 FLIP = dict(type="RandomHorizontalFlip", p=1.0)
@@ -82,7 +82,7 @@ CASES: dict[str, tuple[dict, Callable[[], Any]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_by_name_as_torchvisions_own(picture, name, kind):
     config, theirs = CASES[name]
-    ours, other = build_transform([config]), theirs()
+    ours, other = v2.Compose(build_transforms([config])), theirs()
     image = picture if kind == "Pillow" else pil_to_tensor(picture)
     changed = 0
     for seed in range(12):
@@ -99,8 +99,8 @@ def test_by_name_as_torchvisions_own(picture, name, kind):
 
 def test_random_erasing_stands_after_the_tensor_is_made(picture):
     """A rectangle of 0.02 to 0.33 of the area becomes 0: torchvision's defaults, those of Zhong et al. 2020."""
-    erase = build_transform([*AS_TENSOR, dict(type="RandomErasing", p=1.0)])
-    image = build_transform(AS_TENSOR)(picture)
+    erase = v2.Compose(build_transforms([*AS_TENSOR, dict(type="RandomErasing", p=1.0)]))
+    image = v2.Compose(build_transforms(AS_TENSOR))(picture)
     for seed in range(20):
         seed_sample(seed)
         gone = (erase(picture) == 0).all(0) & (image != 0).any(0)
@@ -160,7 +160,7 @@ def test_three_augment_jitters_last(picture):
 
 @pytest.mark.parametrize("name", ["ThreeAugment", "RandAugment", "TrivialAugmentWide", "AugMix", "AutoAugment"])
 def test_on_grey_images_too(picture, name):
-    transform = build_transform([dict(type=name)])
+    transform = v2.Compose(build_transforms([dict(type=name)]))
     for seed in range(20):
         seed_sample(seed)
         assert transform(picture.convert("L")).mode == "L"
@@ -168,7 +168,8 @@ def test_on_grey_images_too(picture, name):
 
 
 def test_what_is_drawn_follows_from_the_seed(picture):
-    transform = build_transform([dict(type="RandomResizedCrop", size=32), dict(type="ThreeAugment"), *AS_TENSOR])
+    configs = [dict(type="RandomResizedCrop", size=32), dict(type="ThreeAugment"), *AS_TENSOR]
+    transform = v2.Compose(build_transforms(configs))
     images = []
     for seed in (1, 2, 1):
         seed_sample(seed)

@@ -175,7 +175,7 @@ def test_two_runs_of_one_seed_are_equal_and_of_another_differ(tiny, working_dire
             "model.head.num_classes is 5, but the training data has 4",
         ),
         (lambda c: c["train"].update(batch_size=64), "42 images do not fill one batch of 64"),
-        (lambda c: c["train"].update(transforms=[]), "the transforms leave a Image"),
+        (lambda c: c["train"].update(transforms=[]), "the transforms leave a torch.uint8 tensor"),
         (lambda c: c["train"]["dataset"].update(path="gone.npz"), "there is no file gone.npz"),
         (lambda c: c["evaluation"]["val"]["dataset"].update(classes=list("abcd")), "other classes than train"),
         (lambda c: c["metrics"].update(top9=dict(type="Accuracy", top_k=9)), "top_k is 9, but there are 4 classes"),
