@@ -46,11 +46,13 @@ class Checkpoint(Hook):
         self.best_value: float | None = None
         self.best_step = 0
         self.is_best = False
+        self.saved_at = 0
 
     def setup(self, runner: Runner) -> None:
         self.steps = runner.interval(self.every)
 
     def before_run(self, runner: Runner) -> None:
+        self.saved_at = runner.step
         if runner.step and runner.step == self.best_step:
             runner.save(keep=self.keep, best=True)  # the run may have been killed before best.pt was named
 
@@ -64,9 +66,11 @@ class Checkpoint(Hook):
     def end_iter(self, runner: Runner) -> None:
         if self.is_best or runner.is_due(self.steps):
             runner.save(keep=self.keep, best=self.is_best)
-            self.is_best = False
+            self.is_best, self.saved_at = False, runner.step
 
     def after_run(self, runner: Runner) -> None:
+        if runner.is_between_steps and runner.step > self.saved_at:
+            logger.info("saved: %s", runner.save(keep=self.keep, best=False))  # it ended while it waited for data
         if self.best_value is not None:
             source = runner.sources[str(self.best).partition("/")[0]]
             logger.info("best %s: %.4f (%s)", self.best, self.best_value, source)

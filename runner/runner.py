@@ -97,6 +97,7 @@ class Runner:
 
         self.step = self.epoch = self.evaluated_at = 0
         self.metrics: dict[str, float] = {}
+        self.is_between_steps = True  # while it waits for data: what is done so far is whole, and can be saved
         self.batches: list[Batch] = []
         self.loss: Tensor
         self.logits: list[Tensor] = []
@@ -179,7 +180,7 @@ class Runner:
                 self.epoch = self.step // self.steps_per_epoch
                 self.hooks.call("before_epoch", self)
                 for update_batches in self._updates_of_this_epoch(batches):
-                    self.batches = update_batches
+                    self.batches, self.is_between_steps = update_batches, False
                     self.hooks.call("before_iter", self)
                     self.freezing.apply(self.step)
                     self.loss, self.logits = self.update.backward(self.batches)
@@ -190,6 +191,7 @@ class Runner:
                     self.hooks.call("after_update", self)
                     self.hooks.call("after_iter", self)
                     self.hooks.call("end_iter", self)
+                    self.is_between_steps = True
                 self.hooks.call("after_epoch", self)
         finally:
             batches.close()  # ends the workers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +34,9 @@ def resize(image: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     """An image (C, H, W) in another size."""
     if tuple(image.shape[1:]) == size:
         return image
-    return interpolate(image[None], size, mode=mode, antialias=True)[0]
+    # In this order torch resizes three channels at once, in half the time; it does not see that a crop is in it already.
+    pixels = image[None].contiguous(memory_format=torch.channels_last)
+    return interpolate(pixels, size, mode=mode, antialias=True)[0]
 
 
 @register_form(v2.RandomResizedCrop)
@@ -134,10 +135,24 @@ class Resize(Form):
     def _resize(self, image: Tensor) -> Tensor:
         if self.middle is None:
             return resize(image, self._target(image), self.mode)
-        short, long = sorted(image.shape[1:])
-        if len(self.size) == 1 and self.size[0] * long > LONG * short * max(self.middle):
-            image = _without_ends(image, max(self.middle) * short / self.size[0], short / self.size[0])
+        if len(self.size) == 1:
+            short, long = sorted(image.shape[1:])
+            along = 1 if image.shape[1] == long else 2
+            if self.size[0] * long > LONG * short * self.middle[along - 1]:
+                return self._middle_of_long(image, along)
         return center_crop(resize(image, self._target(image), self.mode), list(self.middle))
+
+    def _middle_of_long(self, image: Tensor, along: int) -> Tensor:
+        """The middle of a very long image: all of it, resized, could fill the memory.
+
+        What is beyond the middle is missed by the filter at its ends, and its length is rounded to whole pixels.
+        """
+        assert self.middle is not None
+        needed = self.middle[along - 1]
+        kept = max(1, round(needed * image.shape[3 - along] / self.size[0]))
+        part = image.narrow(along, (image.shape[along] - kept) // 2, kept)
+        size = (needed, self.size[0]) if along == 1 else (self.size[0], needed)
+        return center_crop(resize(part, size, self.mode), list(self.middle))
 
     def _target(self, image: Tensor) -> tuple[int, int]:
         height, width = image.shape[1:]
@@ -148,17 +163,3 @@ class Resize(Form):
         if self.size[0] * other > LARGEST:
             raise ValueError(f"{height} x {width} pixels would become {self.size[0] * other / 1e6:.0f} megapixels")
         return (self.size[0], other) if height <= width else (other, self.size[0])
-
-
-def _without_ends(image: Tensor, needed: float, step: float) -> Tensor:
-    """The part of a very long image that its middle is made of: all of it, resized, could fill the memory.
-
-    Args:
-        needed: length of that part.
-        step: source pixels to one of the result, for the filter reaches beyond the part.
-    """
-    dimension = 1 if image.shape[1] > image.shape[2] else 2
-    length = image.shape[dimension]
-    kept = min(length, math.ceil(needed) + 2 * math.ceil(2 * max(step, 1)) + 4)
-    kept += (length - kept) % 2  # or the middle would move by half a pixel
-    return image.narrow(dimension, (length - kept) // 2, kept)
