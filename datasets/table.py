@@ -13,6 +13,8 @@ from .base import ArrayImages
 from .class_numbers import class_numbers
 from .delimited import read_rows
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @DATASETS.register_module()
 class Table(ArrayImages):
@@ -99,6 +101,6 @@ def _numbers(row: Sequence[str], place: str) -> np.ndarray:
 
 def _is_number(cell: str) -> bool:
     try:
-        return bool(abs(float(cell)) <= np.finfo(np.float32).max)  # false for NaN
+        return abs(float(cell)) <= _LARGEST  # false for NaN
     except ValueError:
         return False
