@@ -52,20 +52,21 @@ class Table(ArrayImages):
             raise UserError(f"{file} has no rows")
         width = len(names or rows[0][1])
         column = _column(file, label, names, width)
-        self._places = [f"{file}, line {line}" for line, _ in rows]
-        for place, (_, row) in zip(self._places, rows, strict=True):
+        self._lines = [line for line, _ in rows]
+        places = [f"{file}, line {line}" for line in self._lines]
+        for place, (_, row) in zip(places, rows, strict=True):
             if len(row) != width:
                 raise UserError(f"{place} has {len(row)} fields; the first line has {width}")
         texts = [_plain(row.pop(column)) for _, row in rows]
         if "" in texts:
-            raise UserError(f"{self._places[texts.index('')]} has no label")
-        self.images = np.stack([_numbers(row, place) for place, (_, row) in zip(self._places, rows, strict=True)])
-        self.labels, self.classes = class_numbers(texts, classes, self._places.__getitem__)
+            raise UserError(f"{places[texts.index('')]} has no label")
+        self.images = np.stack([_numbers(row, place) for place, (_, row) in zip(places, rows, strict=True)])
+        self.labels, self.classes = class_numbers(texts, classes, places.__getitem__)
         self.source = source or file.name
 
     def name(self, index: int) -> str:
-        """The file and the line of a row."""
-        return self._places[index]
+        """The line of a row in the file."""
+        return f"line {self._lines[index]}"
 
 
 def _column(file: Path, label: int | str, names: list[str] | None, width: int) -> int:
