@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 @pytest.fixture
 def data(working_directory):
-    """MNIST, Fashion-MNIST, CIFAR-10, ants and bees with a few images, in `data`."""
+    """MNIST, Fashion-MNIST, CIFAR-10, ants and bees with a few images, the diabetes table with a few rows, in `data`."""
     rng = np.random.default_rng(0)
     cifar = {}
     for split, count in (("train", 260), ("test", 20)):
@@ -34,6 +35,9 @@ def data(working_directory):
             # The format's magic numbers: unsigned bytes in three dimensions, in one.
             (raw / f"{prefix}-images-idx3-ubyte").write_bytes(header(2051, images.shape) + images.tobytes())
             (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(header(2049, labels.shape) + labels.tobytes())
+
+    rows = [",".join(map(str, [*rng.normal(size=8).round(3), number % 2])) for number in range(80)]
+    (working_directory / "data/diabetes.csv.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
 
     for split, count in (("train", 40), ("val", 6)):
         for kind in ("ants", "bees"):
@@ -74,6 +78,7 @@ def test_it_says_how_to_run_it(path):
 
 # Of the whole network, counted by hand from the layers of the paper or the course.
 PARAMETERS = dict(
+    diabetes=8 * 6 + 6 + 6 * 4 + 4 + 4 + 1,
     lenet_mnist=61_706,
     lenet_fashion_mnist=61_706,
     tudui_cifar10=145_578,
