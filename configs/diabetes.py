@@ -16,7 +16,7 @@ more: over the seeds 0 to 9 of the split it is 76.5 % in the mean, from 73 to 81
 _base_ = "_base_/runtime.py"
 
 table = dict(type="Table", path="data/diabetes.csv.gz", classes=["diabetic", "not diabetic"], source="diabetes table")
-parts = dict(train=0.8, val=0.2)
+split = dict(type="Split", dataset=table, parts=dict(train=0.8, val=0.2), seed=0)
 
 config = dict(
     model=dict(
@@ -27,9 +27,7 @@ config = dict(
     loss=dict(type="CrossEntropyLoss"),
     optimizer=dict(type="AdamW", lr=0.03, weight_decay=0.3),
     hooks=dict(lr_schedule=dict(type="LRSchedule", scheduler=dict(type="CosineAnnealingLR", T_max="100%"))),
-    train=dict(dataset=dict(type="Split", dataset=table, parts=parts, part="train", seed=0), batch_size=32),
-    evaluation=dict(
-        val=dict(dataset=dict(type="Split", dataset=table, parts=parts, part="val", seed=0), batch_size=256)
-    ),
+    train=dict(dataset=dict(**split, part="train"), batch_size=32),
+    evaluation=dict(val=dict(dataset=dict(**split, part="val"), batch_size=256)),
     duration="60ep",
 )

@@ -18,7 +18,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 @pytest.fixture
 def data(working_directory):
-    """MNIST, Fashion-MNIST, CIFAR-10, ants and bees with a few images, the diabetes table with a few rows, in `data`."""
+    """MNIST, Fashion-MNIST, CIFAR-10, ants and bees with a few images, a short diabetes table, in `data`."""
     rng = np.random.default_rng(0)
     cifar = {}
     for split, count in (("train", 260), ("test", 20)):
