@@ -28,6 +28,13 @@ def build(name: str, **options):
     return DATASETS.build(dict(type=f"torchvision/{name}", **options))
 
 
+def pictures(*names: str) -> list[str]:
+    for number, name in enumerate(names):
+        Path("data", name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (3, 2), (number, 0, 0)).save(Path("data", name))
+    return [f"data/{name}" for name in names]
+
+
 def test_each_is_either_read_or_refused():
     assert set(NAMES) <= {*READ, *REFUSED}
     assert not set(READ) & set(REFUSED)
@@ -83,6 +90,34 @@ def test_what_is_at_hand_reads_as_torchvision_reads_it(name):
     assert len(build(name, root=str(DATA))) == 60_000
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "files"),
+    [
+        ("DTD", dict(split="val"), ["dtd/dtd/images/zigzag/1.jpg", "dtd/dtd/images/dotted/2.jpg"]),
+        ("OxfordIIITPet", {}, ["oxford-iiit-pet/images/Bombay_2.jpg", "oxford-iiit-pet/images/beagle_1.jpg"]),
+        ("EuroSAT", {}, ["eurosat/2750/River/1.jpg", "eurosat/2750/Forest/1.jpg"]),
+        ("Country211", dict(split="valid"), ["country211/valid/FR/1.jpg", "country211/valid/CN/2.jpg"]),
+        ("GTSRB", {}, ["gtsrb/GTSRB/Training/00001/1.ppm", "gtsrb/GTSRB/Training/00000/1.ppm"]),
+    ],
+)
+def test_files_where_torchvision_expects_them(name, options, files):
+    pictures(*files)
+    for path, text in {
+        "dtd/dtd/labels/val1.txt": "zigzag/1.jpg\ndotted/2.jpg\n",
+        "oxford-iiit-pet/annotations/trainval.txt": "Bombay_2 1 1 1\nbeagle_1 2 2 1\n",
+    }.items():
+        Path("data", path).parent.mkdir(parents=True, exist_ok=True)
+        Path("data", path).write_text(text)
+    ours, theirs = build(name, **options), getattr(torchvision.datasets, name)("data", **options)
+    assert [ours.name(index) for index in range(2)] == sorted(files)
+
+    def samples(dataset) -> set:
+        return {(image.tobytes(), label) for image, label in (dataset[index] for index in range(2))}
+
+    assert samples(ours) == samples(theirs)
+    assert ours.classes == list(getattr(theirs, "classes", ["0", "1"]))
+
+
 class Library:
     """A stand-in for one of torchvision's data sets, with the attributes that its source gives it."""
 
@@ -118,13 +153,6 @@ def test_samples_that_are_tensors_and_labels_in_a_column(stand_in):
     assert faces.classes[6] == "neutral"
     qmnist = stand_in("QMNIST", data=torch.zeros(2, 28, 28, dtype=torch.uint8), targets=torch.tensor([[7, 1], [2, 1]]))
     assert qmnist.labels == [7, 2]
-
-
-def pictures(*names: str) -> list[str]:
-    for number, name in enumerate(names):
-        Path("data", name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (3, 2), (number, 0, 0)).save(Path("data", name))
-    return [f"data/{name}" for name in names]
 
 
 def test_files_in_the_order_of_their_names(stand_in):
