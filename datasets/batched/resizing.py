@@ -34,7 +34,7 @@ def resize(image: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     """An image (C, H, W) in another size."""
     if tuple(image.shape[1:]) == size:
         return image
-    # In this order torch resizes three channels at once, in half the time; it does not see that a crop is in it already.
+    # In this order torch resizes three channels at once, in half the time. That a crop has it already it does not see.
     pixels = image[None].contiguous(memory_format=torch.channels_last)
     return interpolate(pixels, size, mode=mode, antialias=True)[0]
 

@@ -136,7 +136,7 @@ def test_bytes_become_floats(images, normalize):
         expected = F.normalize(expected, *normalize)
     made = form.on_stack(images, NO_NUMBERS)
     assert made.dtype == torch.float32
-    assert made.stride() == images.stride()
+    assert images.shape[1] == 1 or made.stride() == images.stride()
     assert torch.allclose(made, expected, rtol=0, atol=1e-6)
 
 
