@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import tarfile
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Literal
 
-import torch
-
-from ..registry import DATASETS, UnavailableError
+from ..registry import DATASETS
+from ..registry.download import download, sha256_of
+from .archives import unpack
 from .base import ImageFiles
 from .identical import first_identical
 from .image_folder import list_class_folders
@@ -19,7 +17,6 @@ from .partition import hash_order
 URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
 SHA256 = "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c"
 SIZE = 228_813_984  # bytes
-TIMEOUT = 15.0  # seconds without an answer
 
 
 @DATASETS.register_module()
@@ -77,41 +74,15 @@ def _validation_part(photos: ImageFiles, fraction: float, seed: int) -> list[boo
 
 
 def fetch(folder: Path) -> None:
-    """Download and unpack the archive so that `folder` holds the class folders.
+    """Download and unpack the archive so that `folder` holds the class folders; one that lies beside it is taken.
 
     Raises:
         UnavailableError: no connection, or a file with another SHA-256.
     """
     archive = folder.parent / "flower_photos.tgz"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
-    try:
-        # Writes to a temporary file, and moves it into place only if its hash is right.
-        torch.hub.download_url_to_file(URL, str(archive), hash_prefix=SHA256, progress=True)
-    except (OSError, RuntimeError) as error:
-        raise UnavailableError(f"{URL} could not be fetched ({error})") from error
-    finally:
-        socket.setdefaulttimeout(patience)
-    unpack(archive, folder)
-    archive.unlink()
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack the archive's only folder as `folder`: beside it first, so that a half-unpacked one is never taken for it.
-
-    Nothing is written outside: tarfile's "data" filter refuses absolute paths, `..` and links that lead out.
-
-    Raises:
-        UnavailableError: the archive is damaged, or tries to.
-    """
-    if not hasattr(tarfile, "data_filter"):
-        raise UnavailableError("this Python cannot unpack an archive safely; take 3.10.12, 3.11.4 or newer")
-    partial = folder.with_name(folder.name + ".partial")
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(partial, filter="data")
-    except (tarfile.TarError, OSError) as error:
-        raise UnavailableError(f"{archive} cannot be unpacked: {error}") from error
-    (partial / "flower_photos").rename(folder)
-    partial.rmdir()
+    there = archive.is_file() and sha256_of(archive) == SHA256
+    if not there:
+        download(URL, archive, SHA256)
+    unpack(archive, folder, top="flower_photos", most=2 * SIZE)
+    if not there:
+        archive.unlink()

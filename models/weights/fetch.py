@@ -9,7 +9,8 @@ from urllib.parse import urlparse
 
 import torch
 
-from ...registry import UserError
+from ...registry import UnavailableError, UserError
+from ...registry.download import download, sha256_of
 from ...registry.names import did_you_mean
 
 # The convention of torchvision and timm: `resnet34-333f7ec4.pth` has a SHA-256 that begins so.
@@ -111,13 +112,11 @@ def _downloaded(url: str, sha256: str | None) -> Path:
         return place
     if url.startswith("http://") and sha256 is None:
         raise UserError(f"weights: {url} is not encrypted: give weights.sha256, or an https address")
-    place.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(url, str(place), hash_prefix=sha256 and sha256.lower())
-    except (OSError, RuntimeError, ValueError) as error:  # no connection; another SHA-256; no address
-        raise UserError(
-            f"weights: {url} cannot be downloaded ({error}). Put the file there by other means: {place}\n"
-            "or name another: weights=<file>"
+        download(url, place, sha256)
+    except UnavailableError as error:
+        raise UnavailableError(
+            f"weights: {error}. Put the file there by other means: {place}\nor name another: weights=<file>"
         ) from error
     return place
 
@@ -131,7 +130,7 @@ def _promised(source: str) -> str | None:
 def _verify(path: Path, sha256: str | None, promised: str | None, strict: bool) -> str:
     """Compare a file with the SHA-256 that is asked for, or that its name tells."""
     wanted = (sha256 or promised or "").lower()
-    found = _sha256(path)
+    found = sha256_of(path)
     if wanted and found.startswith(wanted):
         return f"SHA-256 {found[:8]}..., {'as asked for' if sha256 else 'as its name says'}"
     if not wanted:
@@ -143,11 +142,3 @@ def _verify(path: Path, sha256: str | None, promised: str | None, strict: bool) 
             "fetch it again."
         )
     return f"SHA-256 {found[:8]}..., though its name says {wanted}: damaged, or another file?"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,16 +1,14 @@
-"""The flower photos: their split, and an archive that is not trusted."""
+"""The flower photos: their split, and how they come."""
 
 from __future__ import annotations
 
-import io
-import tarfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from knoll.datasets import flower_photos
-from knoll.datasets.flower_photos import FlowerPhotos, unpack
+from knoll.datasets.flower_photos import FlowerPhotos
 from knoll.registry import UnavailableError
 
 CLASSES = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
@@ -65,7 +63,7 @@ def test_without_the_folder_it_is_unavailable():
 
 def test_no_connection_is_unavailable_too_and_leaves_nothing(working_directory, monkeypatch):
     monkeypatch.setattr(flower_photos, "URL", "http://127.0.0.1:9/flower_photos.tgz")
-    with pytest.raises(UnavailableError, match="could not be fetched"):
+    with pytest.raises(UnavailableError, match="cannot be downloaded"):
         FlowerPhotos(download=True)
     assert list((working_directory / "data").iterdir()) == []
 
@@ -73,42 +71,6 @@ def test_no_connection_is_unavailable_too_and_leaves_nothing(working_directory, 
 def test_another_file_in_its_place_is_refused_by_its_hash(working_directory, monkeypatch):
     (working_directory / "page.html").write_text("<html>not found</html>")
     monkeypatch.setattr(flower_photos, "URL", (working_directory / "page.html").as_uri())
-    with pytest.raises(UnavailableError, match="invalid hash value"):
+    with pytest.raises(UnavailableError, match="what came is a page of HTML, not the file"):
         FlowerPhotos(download=True)
     assert list((working_directory / "data").iterdir()) == []
-
-
-def archive(path: Path, *members: tuple[str, bytes | None]) -> Path:
-    with tarfile.open(path, "w:gz") as tar:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            if content is None:
-                info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
-            info.size = len(content or b"")
-            tar.addfile(info, io.BytesIO(content or b""))
-    return path
-
-
-def test_unpacks(working_directory):
-    path = archive(
-        working_directory / "a.tgz", ("flower_photos/daisy/1.jpg", b"x"), ("flower_photos/LICENSE.txt", b"y")
-    )
-    unpack(path, working_directory / "data")
-    assert (working_directory / "data/daisy/1.jpg").read_bytes() == b"x"
-    assert sorted(each.name for each in working_directory.iterdir()) == ["a.tgz", "data"]
-
-
-@pytest.mark.parametrize("member", [("../evil", b"x"), ("/evil_absolute", b"x"), ("flower_photos/link", None)])
-def test_an_archive_that_reaches_outside_is_refused(working_directory, member):
-    inner = working_directory / "inner"
-    inner.mkdir()
-    path = archive(working_directory / "a.tgz", member)
-    if member[0].startswith("/"):  # the filter strips the slash; nothing absolute is written, and no folder is found
-        with pytest.raises((UnavailableError, FileNotFoundError)):
-            unpack(path, inner / "data")
-        assert not Path("/evil_absolute").exists()
-        return
-    with pytest.raises(UnavailableError, match="cannot be unpacked"):
-        unpack(path, inner / "data")
-    assert not (working_directory / "evil").exists()
-    assert not (inner / "data").exists()
