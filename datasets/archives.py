@@ -94,6 +94,8 @@ def _judged(members: Iterator[_Member], limit: int) -> list[tuple[PurePosixPath,
                 raise ValueError(f"{member.name!r} is in it twice")
             files.add(same)
         places.append((place, member))
+    if not files:
+        raise ValueError("it has no files")
     return places
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,45 @@ def test_another_file_in_its_place_is_refused_by_its_hash(working_directory, mon
     with pytest.raises(UnavailableError, match="what came is a page of HTML, not the file"):
         FlowerPhotos(download=True)
     assert list((working_directory / "data").iterdir()) == []
+
+
+@pytest.fixture
+def served(working_directory, monkeypatch) -> Path:
+    """A small archive of that layout in place of the real one, by its address and its SHA-256."""
+    with tarfile.open("served.tgz", "w:gz") as tar:
+        for name in CLASSES:
+            Image.new("RGB", (4, 4)).save(f"{name}.png")
+            tar.add(f"{name}.png", f"flower_photos/{name}/1.png")
+    content = Path("served.tgz").read_bytes()
+    monkeypatch.setattr(flower_photos, "URL", (working_directory / "served.tgz").as_uri())
+    monkeypatch.setattr(flower_photos, "SHA256", hashlib.sha256(content).hexdigest())
+    return Path("served.tgz")
+
+
+@pytest.mark.row(36)
+@pytest.mark.usefixtures("served")
+def test_fetching_leaves_the_photos_and_nothing_else():
+    assert FlowerPhotos(download=True, val_fraction=0).classes == CLASSES
+    assert [each.name for each in Path("data").iterdir()] == ["flower_photos"]
+
+
+@pytest.mark.row(36)
+def test_an_archive_that_was_fetched_before_is_taken(served, monkeypatch):
+    Path("data").mkdir()
+    served.rename("data/flower_photos.tgz")  # so the address leads nowhere
+    assert FlowerPhotos(download=True, val_fraction=0).classes == CLASSES
+    assert Path("data/flower_photos.tgz").exists()
+
+
+@pytest.mark.row(36)
+def test_another_archive_of_its_name_stays_until_the_right_one_is_there(served):
+    Path("data").mkdir()
+    Path("data/flower_photos.tgz").write_bytes(b"old")
+    content = served.read_bytes()
+    served.write_bytes(content[:-1])
+    with pytest.raises(UnavailableError, match="what came has the SHA-256"):
+        FlowerPhotos(download=True)
+    assert Path("data/flower_photos.tgz").read_bytes() == b"old"
+    assert not Path("data/flower_photos").exists()
+    served.write_bytes(content)
+    assert FlowerPhotos(download=True, val_fraction=0).classes == CLASSES
