@@ -55,8 +55,6 @@ def build_evaluation_loaders(
     loaders = {}
     for name, config in configs.items():
         dataset = _open(f"evaluation.{name}", config, source_for(name))
-        if len(dataset) == 0:
-            raise UserError(f"evaluation.{name}: the data set is empty")
         _check_labels(f"evaluation.{name}", dataset)
         loaders[name] = EvaluationLoader(
             dataset,
@@ -100,7 +98,11 @@ def _build_dataset(config: dict, source: str | None) -> Any:
 
 def _check_labels(where: str, dataset: Any) -> None:
     """All labels at once: one out of range would, on a GPU, end the run at its batch with an unreadable error."""
+    if len(dataset) == 0:
+        raise UserError(f"{where}: the data set is empty")
     labels, classes = told_labels(dataset), getattr(dataset, "classes", None)
+    if labels is not None and len(labels) != len(dataset):
+        raise UserError(f"{where}: the data set has {len(dataset)} samples, but tells {len(labels)} labels")
     if labels is None or classes is None:
         return
     count = len(classes)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..datasets.loader import Batch
 from ..hooks.recorder import by_set
 from .forward import Forward
+from .labels import checked
 from .metrics import MetricSet
 from .views import Views
 
@@ -34,7 +35,8 @@ def evaluate(
     """
     results = {}
     with evaluation_mode(forward.model), torch.no_grad():
-        for name, batches in loaders.items():
+        for name, loader in loaders.items():
+            batches = checked(loader, getattr(loader, "dataset", None), f"evaluation.{name}", metrics.num_classes)
             keep = None if on_batch is None else lambda batch, logits, name=name: on_batch(name, batch, logits)
             answer = partial(views[name], forward) if name in views else forward
             measured = _evaluate_set(answer, forward.device, batches, loss, metrics, keep)

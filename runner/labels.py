@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..datasets.loader import EvaluationLoader, TrainLoader
+from ..datasets.base import name_of
+from ..datasets.loader import Batch, EvaluationLoader, TrainLoader
 from ..registry import UserError
 
 # "class": one class for each image, as its number (N,) or as shares of the classes that sum to one (N, classes).
@@ -90,6 +92,40 @@ def require_fitting(labels: Tensor, name: str, outputs: int, loss: nn.Module, mu
         _refuse(name, labels, ~_are_shares(labels)[:, None].expand_as(labels), wanted)
 
 
+def require_known_classes(labels: Tensor, dataset: Any, name: str, outputs: int, indices: Tensor | None = None) -> None:
+    """Class numbers must be of classes that the model tells apart; rows are let through.
+
+    CrossEntropyLoss leaves out a label of -100 in silence. Any other that is out of range ends a run on a GPU with an
+    error that does not say which.
+
+    Args:
+        name: of the set.
+        indices: where in the data set the labels stand; by default they are all of its labels.
+
+    Raises:
+        UserError: names the first sample of which it is not so.
+    """
+    if labels.ndim != 1 or labels.is_floating_point() or outputs < 2:
+        return
+    outside = ((labels < 0) | (labels >= outputs)).nonzero()[:, 0]
+    if len(outside):
+        first = int(outside[0])
+        sample = name_of(dataset, first if indices is None else int(indices[first]))
+        raise UserError(
+            f"{name}: the label of sample {sample} is {int(labels[first])}; the model tells the classes 0 to "
+            f"{outputs - 1} apart ({len(outside)} of {len(labels)} labels here are none of them)"
+        )
+
+
+def checked(batches: Iterable[Batch], dataset: Any, name: str, outputs: int) -> Iterator[Batch]:
+    """Batches as they come, with a look at each one's labels if the data set tells them only with its images."""
+    told = told_labels(dataset) is not None
+    for batch in batches:
+        if not told:
+            require_known_classes(batch.labels, dataset, name, outputs, batch.indices)
+        yield batch
+
+
 def _require_class_numbers(labels: Tensor, name: str, outputs: int, multi_label: bool) -> None:
     if labels.is_floating_point():
         raise UserError(
@@ -107,9 +143,6 @@ def _require_class_numbers(labels: Tensor, name: str, outputs: int, multi_label:
             f"{name}: the labels are class numbers, but the model has one output. To tell two classes apart take "
             "BinaryHead and CrossEntropyLoss; to learn a measured value store the labels as floats (N, 1)"
         )
-    outside = labels[(labels < 0) | (labels >= outputs)]
-    if len(outside):
-        raise UserError(f"{name}: a label is {int(outside[0])}; the model tells the classes 0 to {outputs - 1} apart")
 
 
 def _are_shares(rows: Tensor) -> Tensor:

@@ -67,6 +67,7 @@ class MetricSet:
     """
 
     def __init__(self, configs: Mapping[str, dict], num_classes: int, device: Any = "cpu") -> None:
+        self.num_classes = num_classes
         arguments = dict(num_classes=num_classes, num_labels=num_classes)
         self.metrics = {name: METRICS.build(each, default_args=arguments).to(device) for name, each in configs.items()}
 

@@ -15,7 +15,7 @@ from ..datasets.loader import Batch, EvaluationLoader, TrainLoader
 from ..registry import UserError
 from .evaluate import evaluation_mode
 from .forward import Forward
-from .labels import Meaning, all_labels, is_multi_label, meaning_of, require_fitting
+from .labels import Meaning, all_labels, is_multi_label, meaning_of, require_fitting, require_known_classes
 from .metrics import MetricSet, measures
 from .views import Views
 
@@ -56,6 +56,7 @@ def try_everything(
             labels = all_labels(loader)
             for each in (batch.labels, labels):
                 require_fitting(each, name, classes, loss, multi_label)
+            require_known_classes(labels, loader.dataset, name, classes)
             meaning = meaning_of(labels, multi_label)
             if mixed and name == "train":
                 _try_mixed(loss, logits, batch.labels, meaning)

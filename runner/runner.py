@@ -38,6 +38,7 @@ from .data import build_evaluation_loaders, build_train_loader, check_classes
 from .duplicates import note_duplicates
 from .evaluate import evaluate, in_words
 from .forward import Forward
+from .labels import checked
 from .metrics import MetricSet
 from .not_finite import require_finite
 from .parameter_table import parameter_table
@@ -204,6 +205,7 @@ class Runner:
     def _updates_of_this_epoch(self, batches: Iterator[Batch]) -> Iterator[list[Batch]]:
         """The batches of each update that is left in the epoch the run stands in."""
         end = min((self.epoch + 1) * self.steps_per_epoch, self.total_steps)
+        batches = checked(batches, self.train_loader.dataset, "train", self.num_classes)
         for step in range(self.step, end):
             yield list(islice(batches, self._batch_number(step + 1) - self._batch_number(step)))
 

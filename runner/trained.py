@@ -28,7 +28,7 @@ from ..registry import (
 from . import checkpoint
 from .data import build_evaluation_loaders
 from .forward import Forward
-from .labels import all_labels, is_multi_label, require_fitting
+from .labels import all_labels, is_multi_label, require_fitting, require_known_classes
 from .metrics import MetricSet
 
 _RANDOM = (
@@ -126,7 +126,9 @@ class Trained:
                 raise UserError(f"evaluation.{name} has the classes {classes}; the model knows {self.classes}")
             self.classes = classes
             self.num_classes = self.num_classes or len(classes)  # a model of others need not say
-            require_fitting(all_labels(loader), f"evaluation.{name}", self.num_classes, self.loss, self.multi_label)
+            labels = all_labels(loader)
+            require_fitting(labels, f"evaluation.{name}", self.num_classes, self.loss, self.multi_label)
+            require_known_classes(labels, loader.dataset, f"evaluation.{name}", self.num_classes)
         return loaders
 
     @property

@@ -197,7 +197,11 @@ class Images(torch.utils.data.Dataset):
             r"train: the label of an image is the number 0.5. .*a row of one, so that labels are \(N, 1\)",
         ),
         ([0.5], dict(type="LinearHead", num_classes=3), "train: a label is a row of 1, but the model has 3 outputs"),
-        (4, dict(type="LinearHead", num_classes=4), "train: a label is 4; the model tells the classes 0 to 3 apart"),
+        (
+            4,
+            dict(type="LinearHead", num_classes=4),
+            "train: the label of sample 0 is 4; the model tells the classes 0 to 3 apart",
+        ),
     ],
 )
 def test_a_set_that_tells_nothing_is_tried_with_its_first_sample(tiny, label, head, message):
