@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+from torchvision.datasets.folder import make_dataset
 
 from ..registry import DATASETS, UnavailableError, UserError
 from .base import ImageFiles
+from .decoding import endings
 
 
 @DATASETS.register_module()
@@ -38,9 +39,8 @@ def list_class_folders(root: Path) -> tuple[list[Path], list[int], list[str]]:
     classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         raise UserError(f"{root} has no class folders: expected {root}/<class>/<image>")
-    samples = make_dataset(
-        str(root), {name: label for label, name in enumerate(classes)}, IMG_EXTENSIONS, allow_empty=True
-    )
+    labels = {name: label for label, name in enumerate(classes)}
+    samples = make_dataset(str(root), labels, endings(), allow_empty=True)
     counts = dict.fromkeys(classes, 0)
     for _, label in samples:
         counts[classes[label]] += 1

@@ -82,7 +82,8 @@ def draw_grid(cells: Sequence[Cell], font: Any, columns: int = 8) -> Image.Image
 
 
 def _shorten(text: str, font: Any) -> str:
-    """The text, or as much of its beginning as a cell is wide."""
+    """The text on one line, or as much of its beginning as a cell is wide."""
+    text = " ".join(text.split())
     if font.getlength(text) <= SIDE:
         return text
     while text and font.getlength(text + "...") > SIDE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2.functional import to_pil_image
 
 from ..datasets.base import name_of
+from ..datasets.decoding import endings
 from ..registry import UserError
 from .preprocessing import Preprocessing
 from .trained import Trained
@@ -58,28 +58,41 @@ class Prediction(NamedTuple):
         return order[: max(count, len(self.classes))]
 
 
-def find_images(places: Iterable[str | Path]) -> list[Path]:
-    """Files as they are named, and the image files below folders, sorted; each once. Hidden ones are passed over.
+def find_images(places: Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
+    """Files as they are named, and the image files below folders, sorted; each once.
+
+    Returns:
+        those, and the files below folders whose names do not end as those of images; hidden ones are in neither.
 
     Raises:
         UserError: there is no such file or folder, or a folder without images.
     """
     files: dict[Path, None] = {}
+    passed_over: list[Path] = []
     for place in map(Path, places):
         if place.is_dir():
-            below = [file for file in sorted(place.rglob("*")) if _is_image(file.relative_to(place)) and file.is_file()]
-            if not below:
-                raise UserError(f"no images in the folder {place}: their names end in {', '.join(IMG_EXTENSIONS)}")
-            files.update(dict.fromkeys(below))
+            visible = (file for file in sorted(place.rglob("*")) if _is_visible(file.relative_to(place)))
+            below = [file for file in visible if file.is_file()]
+            images = [file for file in below if file.suffix.lower() in endings()]
+            if not images:
+                raise UserError(f"no images in the folder {place}: their names end in {', '.join(endings())}")
+            files.update(dict.fromkeys(images))
+            passed_over += [file for file in below if file.suffix.lower() not in endings()]
         elif place.exists():
             files[place] = None
         else:
             raise UserError(f"there is no file or folder {place}")
-    return list(files)
+    return list(files), passed_over
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMG_EXTENSIONS and not any(part.startswith(".") for part in path.parts)
+def _is_visible(path: Path) -> bool:
+    return not any(part.startswith(".") for part in path.parts)
+
+
+def count_endings(files: Iterable[Path]) -> str:
+    """Such files in words: "3 .txt, 1 .jp2, 1 without an ending"."""
+    counts = Counter(file.suffix.lower() or "without an ending" for file in files)
+    return ", ".join(f"{count} {ending}" for ending, count in counts.most_common())
 
 
 def from_files(
@@ -103,15 +116,19 @@ def from_files(
         yield Sample(str(file), picture, image, None if label is None else [label])
 
 
-def from_dataset(dataset: Any, indices: Iterable[int], prepare: Preprocessing) -> Iterator[Sample]:
+def from_dataset(dataset: Any, indices: Iterable[int], prepare: Preprocessing, failures: list[str]) -> Iterator[Sample]:
     """Samples of an evaluation set, as evaluation prepares them.
 
-    Raises:
-        UserError: one of them cannot be read.
+    Args:
+        failures: what cannot be read is told here, and passed over.
     """
     for index in indices:
-        picture, label = dataset[index]
-        image = prepare(picture)
+        try:
+            picture, label = dataset[index]
+            image = prepare(picture)
+        except UserError as error:
+            failures.append(f"{name_of(dataset, index)}: {error}")
+            continue
         shown = picture if isinstance(picture, Image.Image) else to_pil_image(picture)
         yield Sample(name_of(dataset, index), shown, image, _classes_of(label))
 
@@ -123,34 +140,42 @@ def _classes_of(label: Any) -> list[int]:
 
 
 @torch.no_grad()
-def predict(trained: Trained, samples: Iterable[Sample], batch_size: int = 32) -> Iterator[Prediction]:
+def predict(
+    trained: Trained, samples: Iterable[Sample], failures: list[str], batch_size: int = 32
+) -> Iterator[Prediction]:
     """Predictions in the order of the samples, which are read as they are needed.
 
-    Raises:
-        UserError: the model does not take a sample's image.
+    Args:
+        failures: images that the model does not take are told here, and passed over.
     """
     several = trained.multi_label
     samples = iter(samples)
     while batch := list(islice(samples, batch_size)):
-        logits = _logits(trained, batch)
-        for sample, probabilities in zip(batch, trained.probabilities(logits), strict=True):
+        for sample, logits in zip(batch, _logits(trained, batch, failures), strict=True):
+            if logits is None:
+                continue
+            probabilities = trained.probabilities(logits[None])[0]
             chosen = (probabilities > 0.5).nonzero()[:, 0] if several else probabilities.argmax(0, keepdim=True)
             yield Prediction(sample, probabilities.tolist(), chosen.tolist())
 
 
-def _logits(trained: Trained, batch: list[Sample]) -> Tensor:
-    """(N, classes) on the CPU. Images of different shapes, which some models take, go through one shape at a time."""
+def _logits(trained: Trained, batch: list[Sample], failures: list[str]) -> list[Tensor | None]:
+    """(classes,) on the CPU for each image. Those of different shapes, which some models take, go through apart."""
     by_shape: dict[torch.Size, list[int]] = defaultdict(list)
     for position, sample in enumerate(batch):
         by_shape[sample.image.shape].append(position)
-    logits = torch.empty(len(batch), trained.num_classes)
-    for shape, positions in by_shape.items():
+    logits: list[Tensor | None] = [None] * len(batch)
+    for positions in by_shape.values():
         images = torch.stack([batch[position].image for position in positions])
         try:
-            logits[positions] = trained.forward(images.to(trained.device)).cpu()
+            found = trained.forward(images.to(trained.device)).cpu()
         except Exception as error:  # a model's forward can raise anything
-            first = batch[positions[0]].name
-            raise UserError(
-                f"the model fails on {first}, an image of the shape {tuple(shape)}: {type(error).__name__}: {error}"
-            ) from error
+            if len(batch) > 1:  # one image may be to blame, or their number
+                found = [_logits(trained, [batch[position]], failures)[0] for position in positions]
+            else:
+                told = f"the model fails on an image of the shape {tuple(batch[0].image.shape)}"
+                failures.append(f"{batch[0].name}: {told}: {type(error).__name__}: {error}")
+                continue
+        for position, row in zip(positions, found, strict=True):
+            logits[position] = row
     return logits

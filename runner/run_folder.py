@@ -125,7 +125,7 @@ def start_logging() -> logging.Logger:
 
 def log_to(folder: Path) -> logging.Handler:
     """The log is kept in `log.txt` too, from where it began. Returns the handler, for `stop_logging_to`."""
-    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logger = logging.getLogger("knoll")
     for kept in [each for each in logger.handlers if isinstance(each, _Kept)]:

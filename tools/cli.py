@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +16,8 @@ from types import ModuleType
 from knoll.registry.errors import UserError
 
 USER_ERROR, INTERRUPTED = 2, 130
+# Names of files are bytes, and those that are not UTF-8 no text: `\\udcff` is written for such a byte, 0xff.
+NOT_UNICODE = "backslashreplace"
 
 
 def commands(package: ModuleType) -> dict[str, str]:
@@ -54,6 +58,8 @@ def run(tool: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
     """Call a tool's main. A user's mistake is printed as a message, without traceback; `--debug` shows that too."""
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=NOT_UNICODE)  # as of stderr; a name shall not end a run that prints it
     try:
         return tool([word for word in argv if word != "--debug"])
     except UserError as error:
@@ -74,6 +80,11 @@ def parser(usage: str, doc: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(usage, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made
+
+
+def one_line(text: str) -> str:
+    """What has names of files in it, which may hold line breaks and what commands a terminal, as it can be printed."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
 
 
 OVERRIDES_HELP = "changes to the config, such as optimizer.lr=0.1 or hooks.checkpoint.every=500"

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_writable("--to", path, ENDINGS)
         if path.suffix == ".onnx":
             require_onnx()
-    files = find_images(options.images)
+    files, _ = find_images(options.images)
 
     trained = Trained(options.checkpoint, ["compile=False"], options.device, options.trust)
     prepare = Preprocessing(trained)

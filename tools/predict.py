@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from knoll.registry import UserError
-from knoll.tools.cli import parser, run
+from knoll.tools.cli import NOT_UNICODE, one_line, parser, run
 
 MOST_SHOWN = 100
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from knoll.runner import Trained
     from knoll.runner.picture_grid import draw_grid, writable_names
-    from knoll.runner.predict import find_images, from_dataset, from_files, predict
+    from knoll.runner.predict import count_endings, find_images, from_dataset, from_files, predict
     from knoll.runner.preprocessing import Preprocessing
     from knoll.runner.whole_file import require_writable, written_whole
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for option, path, endings in (("--out", options.out, (".csv", ".json")), ("--show", options.show, (".png",))):
         if path:
             require_writable(option, path, endings)
-    files = find_images(options.images)
+    files, passed_over = find_images(options.images)
     if not files and not options.random:
         raise UserError("name images or folders; or take pictures of the evaluation set, with --random 24")
 
@@ -65,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     failures: list[str] = []
     drawing = random.Random(options.seed)
     print(f"{options.checkpoint}  step {trained.step}")
+    if passed_over:
+        print(f"passed over, for their names are not those of images: {count_endings(passed_over)}")
     if files:
         chosen = drawing.sample(files, min(options.random, len(files))) if options.random else files
         print(f"pictures as evaluation.{prepare.name} prepares them{prepare.note}")
@@ -75,12 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = drawing.sample(range(len(dataset)), min(options.random, len(dataset)))
         print(f"{len(chosen)} of the {len(dataset)} pictures of evaluation.{prepare.name}", end=" ")
         print(f"({trained.sources[prepare.name]})")
-        samples = from_dataset(dataset, chosen, prepare)
+        samples = from_dataset(dataset, chosen, prepare, failures)
 
     font, captions = writable_names(names) if options.show else (None, names)
     rows, cells, right = [], [], []
-    for prediction in predict(trained, samples, options.batch):
-        print(line(prediction, names, options.top))
+    for prediction in predict(trained, samples, failures, options.batch):
+        print(one_line(line(prediction, names, options.top)))
         right += [] if prediction.correct is None else [prediction.correct]
         if options.out:
             rows.append(row(prediction, names))
@@ -101,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         total = len(chosen) - len(failures)
         print(f"{len(cells)} pictures{f' of {total}' if len(cells) < total else ''}: {options.show}")
     for failure in failures:
-        print(f"not predicted: {failure}", file=sys.stderr)
+        print(one_line(f"not predicted: {failure}"), file=sys.stderr)
     return 1 if failures else 0
 
 
@@ -130,9 +132,10 @@ def row(prediction, names: list[str]) -> dict[str, Any]:
 def write(rows: Sequence[dict], path: Path) -> None:
     """The rows as JSON; or as CSV much as `test --out` writes it, several classes joined by `|`."""
     if path.suffix.lower() == ".json":
-        path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8", errors=NOT_UNICODE)
         return
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8", errors=NOT_UNICODE) as file:
         writer = csv.writer(file)
         writer.writerow([*("name", "label", "prediction", "correct"), *(f"p({n})" for n in rows[0]["probabilities"])])
         for each in rows:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from knoll.registry import UserError
-from knoll.tools.cli import OVERRIDES_HELP, parser, run
+from knoll.tools.cli import NOT_UNICODE, OVERRIDES_HELP, parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,7 +121,7 @@ def _probabilities(classes: list[str], probabilities: list[float]) -> dict[str, 
 
 
 def write(rows: list[dict], path: Path) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8", errors=NOT_UNICODE) as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from knoll.datasets.decoding import decode, endings
+from knoll.datasets.image_folder import ImageFolder
 from knoll.registry import UserError
 
 pytestmark = pytest.mark.row(24)
@@ -193,3 +195,10 @@ def test_postscript_is_no_image_and_nothing_runs_for_it(working_directory, monke
     with pytest.raises(UserError, match=r"photos/1\.jpg cannot be read as an image: it is none of JPEG, PNG"):
         pixels(data)
     assert not (working_directory / "ran").exists()
+
+
+def test_class_folders_have_every_format_that_is_read():
+    for name in ("1.gif", "2.jfif", "3.AVIF", "4.webp", "5.jp2", "6.txt"):
+        Path("pets/cat").mkdir(parents=True, exist_ok=True)
+        Path("pets/cat", name).touch()
+    assert [file.name for file in ImageFolder("pets").files] == ["1.gif", "2.jfif", "3.AVIF", "4.webp"]

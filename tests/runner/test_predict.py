@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from knoll.registry import UserError
-from knoll.runner.predict import Prediction, Sample, find_images, from_dataset
+from knoll.runner.predict import Prediction, Sample, count_endings, find_images, from_dataset
 
 PICTURE = Image.new("RGB", (8, 8))
 
@@ -24,7 +24,7 @@ class Labelled:
 
 def test_labels_of_one_class_and_of_several():
     labels = [2, torch.tensor(1), torch.tensor([0.0, 1.0, 1.0]), [0, 0, 0]]
-    samples = from_dataset(Labelled(labels), [3, 2, 1, 0], lambda picture: torch.zeros(3, 8, 8))
+    samples = from_dataset(Labelled(labels), [3, 2, 1, 0], lambda picture: torch.zeros(3, 8, 8), [])
     assert [(sample.name, sample.truth) for sample in samples] == [("3", []), ("2", [1, 2]), ("1", [1]), ("0", [2])]
 
 
@@ -44,11 +44,14 @@ def test_top_has_all_that_is_predicted():
 
 
 def test_find_images():
-    for name in ("b/2.JPG", "b/1.png", "b/c/3.webp", "b/.thumbs/4.png", "b/._1.png", "b/notes.txt", "odd.xyz"):
+    images = ("b/2.JPG", "b/1.png", "b/c/3.webp", "b/5.GIF", "b/6.jfif", "odd.xyz")
+    others = ("b/.thumbs/4.png", "b/._1.png", "b/notes.txt", "b/7.TXT", "b/README", "b/c/8.jp2")
+    for name in (*images, *others):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
-    found = find_images(["odd.xyz", "b", "b/1.png"])
-    assert [str(file) for file in found] == ["odd.xyz", "b/1.png", "b/2.JPG", "b/c/3.webp"]
+    found, passed_over = find_images(["odd.xyz", "b", "b/1.png"])
+    assert [str(file) for file in found] == ["odd.xyz", "b/1.png", "b/2.JPG", "b/5.GIF", "b/6.jfif", "b/c/3.webp"]
+    assert count_endings(passed_over) == "2 .txt, 1 without an ending, 1 .jp2"
     with pytest.raises(UserError, match=r"there is no file or folder b/5.png"):
         find_images(["b/5.png"])
     Path("empty").mkdir()

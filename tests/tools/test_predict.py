@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 from knoll.registry import Config, UserError
 from knoll.runner import Runner
+from knoll.runner.forward import Forward
 from knoll.tools import predict, test
 
 CHECKPOINT = "run/checkpoints/last.pt"
@@ -138,6 +140,46 @@ def test_unreadable_images_are_named_at_the_end(tool, folder):
         "not predicted: photos/1/cut.png",
     ]
     assert "of the 18 whose class is known" in done.stdout
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("batch", ["1", "5", "32"])
+def test_a_picture_that_the_model_fails_on_costs_no_other(run, folder, working_directory, monkeypatch, batch):
+    black = folder / "2/black.png"
+    Image.new("L", (28, 28)).save(black)
+    forward = Forward.__call__
+
+    def fail(self, images):
+        if (images == 0).flatten(1).all(1).any():
+            raise RuntimeError("no light")
+        return forward(self, images)
+
+    monkeypatch.setattr(Forward, "__call__", fail)
+    status, _, errors = run("photos", "--out", "p.csv", "--batch", batch)
+    assert status == 1
+    told = "the model fails on an image of the shape (1, 28, 28): RuntimeError: no light"
+    assert errors == f"not predicted: photos/2/black.png: {told}\n"
+    names = [row["name"] for row in csv.DictReader((working_directory / "p.csv").open())]
+    assert names == sorted(str(file) for file in Path("photos").rglob("*.png") if file.name != "black.png")
+
+
+@pytest.mark.row(24)
+@pytest.mark.usefixtures("trained")
+def test_what_is_passed_over_is_counted_and_other_formats_are_read(run, folder, working_directory):
+    picture = Image.open(folder / "0/00.png")
+    for name in ("0/90.gif", "0/91.jfif", "0/92.tif"):
+        picture.save(folder / name)
+    (folder / "notes.txt").write_text("")
+    (folder / "0/93.jp2").write_bytes(b"")
+    status, printed, _ = run("photos", "--out", "p.csv")
+    assert status == 0
+    assert "passed over, for their names are not those of images: 1 .jp2, 1 .txt" in printed
+    rows = {row["name"]: row for row in csv.DictReader((working_directory / "p.csv").open())}
+    assert len(rows) == 18 + 3
+    for name in ("90.gif", "92.tif"):
+        assert probabilities(rows[f"photos/0/{name}"]) == pytest.approx(
+            probabilities(rows["photos/0/00.png"]), abs=1e-6
+        )
 
 
 def test_several_classes_in_one_picture(tiny, folder, run, working_directory):
