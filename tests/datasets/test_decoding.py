@@ -198,7 +198,7 @@ def test_postscript_is_no_image_and_nothing_runs_for_it(working_directory, monke
 
 
 def test_class_folders_have_every_format_that_is_read():
-    for name in ("1.gif", "2.jfif", "3.AVIF", "4.webp", "5.jp2", "6.txt"):
+    for name in ("1.gif", "2.jfif", "3.WebP", "4.webp", "5.jp2", "6.txt"):
         Path("pets/cat").mkdir(parents=True, exist_ok=True)
         Path("pets/cat", name).touch()
-    assert [file.name for file in ImageFolder("pets").files] == ["1.gif", "2.jfif", "3.AVIF", "4.webp"]
+    assert [file.name for file in ImageFolder("pets").files] == ["1.gif", "2.jfif", "3.WebP", "4.webp"]

@@ -89,6 +89,7 @@ def test_a_name_that_tells_the_hash_is_enough(server, saved, small, equal) -> No
     assert report[0].endswith(f"(SHA-256 {saved.sha256[:8]}..., as its name says)")
 
 
+@pytest.mark.row(36)
 def test_a_download_with_another_hash_is_refused_and_not_kept(tmp_path, server, saved, small, refusal) -> None:
     (tmp_path / f"served/small-{saved.sha256[:8]}.pth").write_bytes(b"<html>Please sign in")
     address = f"{server.address}/small-{saved.sha256[:8]}.pth"
@@ -127,6 +128,7 @@ def test_an_address_without_encryption_needs_a_hash(server, saved, small, refusa
     assert server.asked == []
 
 
+@pytest.mark.row(36)
 def test_a_wrong_hash_for_a_file(tmp_path, saved, small, refusal) -> None:
     path = str(tmp_path / "served/small.pth")
     told = refusal(small(), Weights(path, sha256="0" * 64))
