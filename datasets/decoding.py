@@ -116,11 +116,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def upright(image: Image.Image) -> Image.Image:
     """An image as its EXIF orientation says that it is to be seen."""
-    try:
-        method = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # viewers show a picture whose EXIF data is damaged as it stands
-        return image
+    method = _UPRIGHT.get(orientation(image))
     return image if method is None else image.transpose(method)
+
+
+def orientation(image: Image.Image) -> int:
+    """How an image lies: 1 upright, to 8, as EXIF counts."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # viewers show a picture whose EXIF data is damaged as it stands
+        return 1
 
 
 def _reason(data: bytes, error: Exception) -> str:

@@ -5,22 +5,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 from ..registry import UserError
-from .decoding import decode, open_image
+from .decoding import decode, open_image, orientation, reading
+
+try:
+    import simplejpeg
+except ImportError:  # the extra `fast`
+    simplejpeg = None
 
 if TYPE_CHECKING:
     from .base import EncodedImages
-
-_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 
 class LazyPicture(ABC):
@@ -65,25 +67,21 @@ class Encoded(LazyPicture):
 
     @property
     def tensor(self) -> Tensor:
-        if self._jpeg is not None:
-            try:
-                # The same pixels as Pillow's, in less time and with no copy.
-                data = torch.frombuffer(bytearray(self._data), dtype=torch.uint8)
-                return cast(Tensor, decode_jpeg(data, ImageReadMode.RGB))
-            except RuntimeError:
-                pass  # Pillow reads a few kinds that torchvision does not, and says clearer what is wrong with others
-        return pil_to_tensor(self.pil)
+        if self._jpeg is None:
+            return pil_to_tensor(self.pil)
+        if (pixels := _decode_jpeg(self._data)) is not None:
+            return torch.from_numpy(pixels).permute(2, 0, 1)
+        with reading(self._data, self._place):
+            return pil_to_tensor(self._jpeg)
 
     def reduced(self, factor: int) -> Tensor:
         """As told above: a JPEG goes back from its frequencies to fewer pixels, antialiased, several times as fast."""
         if factor == 1 or self._jpeg is None:
             return self.tensor
         small = open_image(self._data, self._place)
-        small.draft("RGB", (small.width // factor, small.height // factor))
-        try:
+        with reading(self._data, self._place):
+            small.draft("RGB", (small.width // factor, small.height // factor))
             return pil_to_tensor(small)
-        except (OSError, SyntaxError, ValueError):
-            return self.tensor  # which fails in its own words
 
     @cached_property
     def _data(self) -> bytes:
@@ -95,10 +93,23 @@ class Encoded(LazyPicture):
 
     @cached_property
     def _jpeg(self) -> Image.Image | None:
-        """The header of a JPEG that is RGB and upright once decoded; None of any other image."""
-        header = open_image(self._data, self._place)
-        plain = header.format in ("JPEG", "MPO") and header.mode == "RGB"
-        return header if plain and header.getexif().get(_ORIENTATION, 1) == 1 else None
+        """A JPEG that is RGB and upright once decoded, of which the header is read; None of any other image."""
+        image = open_image(self._data, self._place)
+        plain = image.format in ("JPEG", "MPO") and image.mode == "RGB"
+        return image if plain and orientation(image) == 1 else None
+
+
+def _decode_jpeg(data: bytes) -> np.ndarray | None:
+    """A JPEG (H, W, 3) by simplejpeg, if that is installed; None if it is not, or finds something wrong.
+
+    The same pixels as Pillow's, for both call libjpeg-turbo; with less around it. What is wrong Pillow says clearer.
+    """
+    if simplejpeg is None:
+        return None
+    try:
+        return simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError:
+        return None
 
 
 Picture: TypeAlias = LazyPicture | Image.Image | Tensor
