@@ -6,13 +6,15 @@ numpy's own Philox draws along one counter; here every image of a batch has a co
 
 from __future__ import annotations
 
+import functools
+import sys
+
 import numpy as np
 
 _MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
 # What is added to the keys each round: the golden ratio, and the square root of 3 less 1, as fractions of 2^32.
-_WEYL = np.array([[0x9E3779B9], [0xBB67AE85]], np.uint64)
-_LOW = np.uint64(0xFFFFFFFF)
-_SHIFT = np.uint64(32)
+_WEYL = 0x9E3779B9, 0xBB67AE85
+_LOW_WORD = 0 if sys.byteorder == "little" else 1
 _ROUNDS = 10
 
 
@@ -24,15 +26,24 @@ def philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
         key: two numbers of 32 bits.
 
     Returns:
-        uint64 (4, N), each below 2^32.
+        uint32 (4, N).
     """
-    first, second = counters[::2] & _LOW, counters[1::2] & _LOW
-    keys = np.array(key, np.uint64)[:, None]
-    for _ in range(_ROUNDS):
-        products = first * _MULTIPLIERS
-        first, second = (products >> _SHIFT)[::-1] ^ second ^ keys, (products & _LOW)[::-1]
-        keys = (keys + _WEYL) & _LOW
+    first, second = counters[::2].astype(np.uint32), counters[1::2].astype(np.uint32)
+    for key_of_round in _keys_of_rounds(key):
+        products = np.multiply(first, _MULTIPLIERS, dtype=np.uint64).view(np.uint32)
+        # Of each product the upper word goes to the other pair, with what was there and the key; so does the lower.
+        first = products[::-1, 1 - _LOW_WORD :: 2] ^ second
+        first ^= key_of_round
+        second = products[::-1, _LOW_WORD::2]
     return np.stack([first[0], second[0], first[1], second[1]])
+
+
+@functools.lru_cache(maxsize=64)
+def _keys_of_rounds(key: tuple[int, int]) -> list[np.ndarray]:
+    return [
+        np.array([[(part + count * step) % 2**32] for part, step in zip(key, _WEYL, strict=True)], np.uint32)
+        for count in range(_ROUNDS)
+    ]
 
 
 def uniform(epoch: int, indices: np.ndarray, copies: np.ndarray, count: int, key: tuple[int, int]) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import normalize, to_dtype
 
+from ..memory import Reused
 from ..pictures import Picture, as_tensor, collect, each
 from .form import Form, Unfit, register_form
 
@@ -61,6 +62,7 @@ class ToDtype(Form):
         self.scale = transform.scale
         self.makes_floats = transform.dtype.is_floating_point
         self.normalization: Normalize | None = None
+        self._memory = Reused()
 
     def absorb(self, following: Form) -> bool:
         if self.makes_floats and self.normalization is None and isinstance(following, Normalize):
@@ -78,7 +80,7 @@ class ToDtype(Form):
         channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
         pixels = (images.permute(0, 2, 3, 1) if channels_last else images.contiguous()).numpy()
         row, factor, offset = self._line(pixels.shape[1:], channels_last)
-        floats = np.empty(pixels.shape, np.float32)
+        floats = self._memory.empty(pixels.shape, np.float32)
         rows, results = pixels.reshape(-1, *row), floats.reshape(-1, *row)
         step = max(1, CHUNK // math.prod(row))
         for start in range(0, len(rows), step):

@@ -36,6 +36,13 @@ def test_flips(images, transform, function):
     assert torch.equal(form_of(transform).on_stack(images.clone(), numbers), torch.stack(expected))
 
 
+def test_large_images_are_flipped_too():
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 80, 90, 3), dtype=np.uint8))
+    images = images.permute(0, 3, 1, 2)
+    made = form_of(v2.RandomHorizontalFlip(0.5)).on_stack(images.clone(), np.array([[0.6], [0.2]]))
+    assert torch.equal(made, torch.stack([images[0], F.horizontal_flip(images[1])]))
+
+
 def test_crops_from_a_border(images):
     """At every place, each as likely: 9 rows and 13 columns of places have 117 equal shares of the unit square."""
     form = form_of(v2.RandomCrop((16, 16), padding=[2, 3, 3, 2], fill=7))  # left, top, right, bottom

@@ -1,0 +1,42 @@
+"""Memory for batches, used again as soon as nobody holds the batch that lay in it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+KEPT = 3  # a batch that is computed with, the one before it, and the one being made
+
+
+class Reused:
+    """Gives arrays for batches.
+
+    Fresh memory costs as much again as what is written to it, for the system clears it page by page at the first touch.
+    An array is given again only if nothing refers to it: no tensor made of it, no view, no graph that keeps one.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: list[np.ndarray] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """An array with anything in it."""
+        for place in range(len(self._arrays)):
+            if _references(self._arrays, place) == _FREE:
+                array = self._arrays[place]
+                if array.shape == shape and array.dtype == dtype:
+                    return array
+        array = np.empty(shape, dtype)
+        self._arrays = [*self._arrays[-(KEPT - 1) :], array]
+        return array
+
+    def __reduce__(self) -> tuple[type[Reused], tuple[()]]:
+        return Reused, ()  # another process has memory of its own
+
+
+def _references(arrays: list[np.ndarray], place: int) -> int:
+    return sys.getrefcount(arrays[place])
+
+
+_FREE = _references([np.empty(0)], 0)  # as Python counts here: its versions differ by one
