@@ -44,9 +44,10 @@ class LazyPicture(ABC):
         """The whole image."""
         return to_pil_image(self.tensor)
 
-    def reduced(self, factor: int) -> Tensor:
-        """The image at a half, a quarter or an eighth of its size, if it can be read so for less; else as it is."""
-        return self.tensor
+    def reduced(self, factor: int) -> tuple[Tensor, int]:
+        """The image at a half, a quarter or an eighth of its size, if it can be read so for less, and that factor; else
+        as it is, and 1."""
+        return self.tensor, 1
 
 
 class Encoded(LazyPicture):
@@ -75,14 +76,14 @@ class Encoded(LazyPicture):
         with reading(self._data, self._place):
             return pil_to_tensor(self._jpeg)
 
-    def reduced(self, factor: int) -> Tensor:
+    def reduced(self, factor: int) -> tuple[Tensor, int]:
         """As told above: a JPEG goes back from its frequencies to fewer pixels, antialiased, several times as fast."""
         if factor == 1 or self._jpeg is None:
-            return self.tensor
+            return self.tensor, 1
         small = open_image(self._data, self._place)
         with reading(self._data, self._place):
             small.draft("RGB", (small.width // factor, small.height // factor))
-            return pil_to_tensor(small)
+            return pil_to_tensor(small), factor
 
     @cached_property
     def _data(self) -> bytes:

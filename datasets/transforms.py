@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torchvision.transforms import v2
 
@@ -27,7 +27,21 @@ def _building_its_children(container: type) -> Callable:
     return build
 
 
+@TRANSFORMS.register_module()
+def RandomErasing(
+    p: float = 0.5,
+    scale: Sequence[float] = (0.02, 0.33),
+    ratio: Sequence[float] = (0.3, 3.3),
+    value: float | Sequence[float] | Literal["random"] = 0.0,
+    inplace: bool = False,
+) -> v2.RandomErasing:
+    """torchvision's, which takes more as `value` than it says: a number for each channel, or "random" for noise."""
+    return v2.RandomErasing(p, scale, ratio, value, inplace)  # pyright: ignore[reportArgumentType]
+
+
 for _name, _transform in vars(v2).items():
+    if _name in TRANSFORMS:
+        continue
     if inspect.isclass(_transform) and issubclass(_transform, v2.Transform) and _transform is not v2.Transform:
         _holds_others = "transforms" in inspect.signature(_transform).parameters
         TRANSFORMS.register_module(_name, module=_building_its_children(_transform) if _holds_others else _transform)

@@ -95,10 +95,11 @@ class ResizedCrop(Form):
     def _crop(self, picture: Picture, box: Box) -> Tensor:
         top, left, height, width = box
         if isinstance(picture, LazyPicture):
-            factor = self._reduction(box)
-            whole = picture.reduced(factor)
-            if factor > 1:
-                top, left, height, width = (number // factor for number in box)
+            whole, factor = picture.reduced(self._reduction(box))
+            if factor > 1:  # to the nearest pixel that there is
+                bottom, right = round((top + height) / factor), round((left + width) / factor)
+                top, left = round(top / factor), round(left / factor)
+                height, width = bottom - top, right - left
         else:
             whole = as_tensor(picture)
         return resize(whole[:, top : top + height, left : left + width], self.size, self.mode)

@@ -13,7 +13,7 @@ from knoll.datasets.transforms import build_transforms
 from knoll.registry import DATASETS, SAMPLERS
 
 AS_FLOATS = [dict(type="ToImage"), dict(type="ToDtype", dtype="float32", scale=True)]
-ERASE = dict(type="RandomErasing", p=0.5)
+ERASE = dict(type="RandomErasing", p=0.5, value="random")
 PHOTOS = [
     dict(type="RandomResizedCrop", size=24),
     dict(type="RandomHorizontalFlip"),
