@@ -6,7 +6,8 @@ import atexit
 import multiprocessing
 import pickle
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -153,18 +154,19 @@ def fetch_all(
         UserError: a sample cannot be read, or a worker is gone.
     """
     if workers == 0:
-        fetched: Iterable[Prepared | UserError] = map(samples.__getitems__, keys)
+        fetched = (samples.__getitems__(each) for each in keys)
     else:
         fetched = _by_workers(samples, keys, workers, start_method, pin_memory)
-    for batch in fetched:
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
+    with closing(fetched):  # ends the workers at once, also after an error
+        for batch in fetched:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
 
 
 def _by_workers(
     samples: Samples, keys: Iterable[Keys], workers: int, start_method: StartMethod | None, pin_memory: bool
-) -> Iterator[Prepared | UserError]:
+) -> Generator[Prepared | UserError, None, None]:
     loader = DataLoader(
         samples,
         batch_sampler=keys,  # pyright: ignore[reportArgumentType]
