@@ -22,7 +22,7 @@ from knoll.datasets.decoding import decode
 from knoll.datasets.image_folder import ImageFolder
 from knoll.datasets.loader import EvaluationLoader, TrainLoader
 from knoll.datasets.samplers import Shuffled
-from knoll.datasets.transforms import build_transform
+from knoll.datasets.transforms import build_transforms
 from knoll.registry import UserError
 
 TENSOR = [dict(type="ToImage"), dict(type="ToDtype", dtype="float32", scale=True)]
@@ -125,7 +125,7 @@ def test_a_bad_file_among_good_ones_ends_the_reading_and_is_named(content, reaso
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content if number == 4 else FILES["jpeg"])
     pets = ImageFolder("pets")
-    transform = build_transform([dict(type="Resize", size=[8, 8]), *TENSOR])
+    transform = build_transforms([dict(type="Resize", size=[8, 8]), *TENSOR])
     options = dict(batch_size=2, num_workers=workers, seed=0)
     train = TrainLoader(pets, transform, Shuffled(pets, 0), drop_last=False, **options)
     for batches in (train.batches(0, 3), iter(EvaluationLoader(pets, transform, **options))):
@@ -178,7 +178,7 @@ import json, pathlib, re, torch
 from knoll.datasets.decoding import decode
 from knoll.datasets.image_folder import ImageFolder
 from knoll.datasets.loader import EvaluationLoader
-from knoll.datasets.transforms import build_transform
+from knoll.datasets.transforms import build_transforms
 from knoll.registry import UserError
 
 def peak():
@@ -231,7 +231,7 @@ def test_extreme_shapes_become_finite_tensors(size, kind):
     pets = ImageFolder("pets")
     assert pets[0][0].size == size
     options = dict(batch_size=2, num_workers=0, seed=0)
-    train = TrainLoader(pets, build_transform(TRAINING), Shuffled(pets, 0), drop_last=True, **options)
+    train = TrainLoader(pets, build_transforms(TRAINING), Shuffled(pets, 0), drop_last=True, **options)
     [batch] = train.batches(0, 1)
     assert batch.images.shape == (2, 3, 224, 224)
     assert torch.isfinite(batch.images).all()
@@ -246,7 +246,7 @@ def test_an_extreme_shape_takes_no_extreme_memory_in_evaluation(size):
     """Brought to a shorter side of 256 before the crop, 20000 x 1 pixels would be an image of 4 GB."""
     Path("cat").mkdir()
     Image.new("RGB", size, (200, 100, 50)).save("cat/1.png")
-    loader = f"EvaluationLoader(ImageFolder('.'), build_transform({EVALUATION}), batch_size=1, num_workers=0, seed=0)"
+    loader = f"EvaluationLoader(ImageFolder('.'), build_transforms({EVALUATION}), batch_size=1, num_workers=0, seed=0)"
     summary = "[list(batch.images.shape), batch.images.amin((0, 2, 3)).tolist(), batch.images.amax((0, 2, 3)).tolist()]"
     [[shape, least, most]], growth = measured(f"[{summary} for batch in {loader}]")
     assert shape == [1, 3, 224, 224]

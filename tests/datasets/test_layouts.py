@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from knoll.datasets.loader import EvaluationLoader
-from knoll.datasets.transforms import build_transform
+from knoll.datasets.transforms import build_transforms
 from knoll.registry import DATASETS
 
 DATA = Path(os.environ.get("KNOLL_DATA", Path(__file__).parents[3] / "shared/data"))
@@ -164,7 +164,7 @@ def make_model(pictures: list[Picture]) -> nn.Module:
 def answers(config: dict, model: nn.Module) -> tuple[dict[bytes, tuple[list[float], str]], float]:
     """For each picture, known by its pixels, the logits and the name of its class; and the top-1 accuracy."""
     dataset = DATASETS.build(config)
-    transform = build_transform([dict(type="ToImage"), dict(type="ToDtype", dtype="float32", scale=True)])
+    transform = build_transforms([dict(type="ToImage"), dict(type="ToDtype", dtype="float32", scale=True)])
     told, right = {}, 0
     with torch.no_grad():
         # One by one, for how a batch is put together may change the last digit of a sum.

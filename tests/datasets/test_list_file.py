@@ -13,7 +13,7 @@ from PIL import Image
 
 from knoll.datasets.list_file import ListFile
 from knoll.datasets.loader import EvaluationLoader
-from knoll.datasets.transforms import build_transform
+from knoll.datasets.transforms import build_transforms
 from knoll.registry import UnavailableError, UserError
 
 # Names that have broken readers of lists: a space, other letters, a comma, quotes, a line break.
@@ -100,7 +100,7 @@ def test_a_missing_image_is_named_with_its_line(pictures, name, line):
     listed = ListFile(f"pictures/{name}")
     with pytest.raises(UserError, match=rf"pictures/g.png \(pictures/{name}, {line}\) cannot be read: No such file"):
         listed[3]
-    transform = build_transform([dict(type="ToImage"), dict(type="ToDtype", dtype="float32")])
+    transform = build_transforms([dict(type="ToImage"), dict(type="ToDtype", dtype="float32")])
     loader = EvaluationLoader(listed, transform, batch_size=4, num_workers=0, seed=0)
     with pytest.raises(UserError, match=f"{name}, {line}"):
         list(loader)
