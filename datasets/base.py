@@ -114,10 +114,18 @@ class ArrayImages(LabelledImages):
     """
 
     images: np.ndarray
+    _placed: Tensor | None = None
+
+    def to(self, device: torch.device) -> None:
+        """Keep all images on a device, to gather batches there."""
+        self._placed = torch.from_numpy(self.images).to(device)
 
     def gather(self, indices: np.ndarray) -> Tensor:
         """The images at some positions: uint8 (N, C, H, W) in channels_last order, or float32 (N, features)."""
-        rows = torch.from_numpy(self.images[indices])
+        if self._placed is not None:
+            rows = self._placed[torch.from_numpy(indices).to(self._placed.device)]
+        else:
+            rows = torch.from_numpy(self.images[indices])
         if rows.ndim == 2:
             return rows
         return rows[:, None] if rows.ndim == 3 else rows.permute(0, 3, 1, 2)

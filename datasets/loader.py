@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from ..registry import UserError
-from .base import name_of
+from .base import ArrayImages, name_of
 from .pipeline import Keys, Pipeline
 from .randomness import derive_seed
+from .reading import bottoms
 from .samplers import Sampler
 from .workers import Prepared, Samples, StartMethod, fetch_all, no_float_tensor
 
@@ -67,8 +68,12 @@ class _Loader:
         self._samples = Samples(dataset, self._pipeline, skip)
 
     def to(self, device: torch.device) -> None:
-        """Deliver batches on a device."""
+        """Deliver batches on a device; keep the data set itself there, if it is of arrays and small enough."""
         self.device = device
+        if self.num_workers == 0 and device.type != "cpu" and self._pipeline.runs_anywhere:
+            for part in bottoms(self.dataset):
+                if isinstance(part, ArrayImages) and _fits(part.images, device):
+                    part.to(device)
 
     def first(self) -> Batch:
         """A batch of the first sample alone, read in this process: shows a mistake in data or transforms before a run.
@@ -101,6 +106,13 @@ class _Loader:
         if index not in self.skipped:
             self.skipped[index] = reason
             logger.warning("skipped (%d so far): %s", len(self.skipped), reason)
+
+
+def _fits(images: np.ndarray, device: torch.device) -> bool:
+    """Whether an array takes less than a quarter of what is free on a device, and is in memory already."""
+    if isinstance(images, np.memmap) or device.type != "cuda":
+        return False
+    return images.nbytes < torch.cuda.mem_get_info(device)[0] / 4
 
 
 class TrainLoader(_Loader):

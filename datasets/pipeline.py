@@ -85,6 +85,11 @@ class Pipeline:
             self._here += self._on_device
             self._on_device = []
 
+    @property
+    def runs_anywhere(self) -> bool:
+        """Whether all of it can run on the device, on batches that lie there from the beginning."""
+        return all(isinstance(step, Form) and step.anywhere for step in [*self._here, *self._on_device])
+
     def seeds(self, keys: Keys) -> list[int]:
         """A seed for each sample, for data sets that draw random numbers themselves."""
         return to_seeds(keys.uniform(1, self.seed, READING))

@@ -45,6 +45,14 @@ class Reader:
         return _images(self.dataset, indices, seeds), labels
 
 
+def bottoms(dataset: Any) -> list[Any]:
+    """The data sets at the bottom of one that is made of others; itself if it is not."""
+    if _kind(dataset) != "locates":
+        return [dataset]
+    parts = {id(part): part for part, _ in map(dataset.locate, range(len(dataset)))}
+    return [bottom for part in parts.values() for bottom in bottoms(part)]
+
+
 def _kind(dataset: Any) -> Literal["gathers", "locates", "foreign"]:
     """How a data set is read. One that has a `__getitem__` of its own is asked by that, whatever it derives from."""
     if isinstance(dataset, LabelledImages):

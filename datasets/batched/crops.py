@@ -36,7 +36,7 @@ class Crop(Form):
             found = tuple(images.shape[2:])
             raise ValueError(f"a crop of {self.size} is larger than an image of {found}, its border included")
         top, left = (numbers * (room + 1)).astype(np.int64).T
-        if images.device.type != "cpu":
+        if not self.on_cpu(images):
             windows = images.unfold(2, self.size[0], 1).unfold(3, self.size[1], 1)
             places = (torch.from_numpy(each).to(images.device) for each in (np.arange(len(top)), top, left))
             number, top, left = places

@@ -71,7 +71,7 @@ class ToDtype(Form):
         return False
 
     def on_stack(self, images: Tensor, numbers: np.ndarray) -> Tensor:
-        if images.device.type == "cpu" and images.dtype == torch.uint8 and self.dtype == torch.float32 and self.scale:
+        if self.on_cpu(images) and images.dtype == torch.uint8 and self.dtype == torch.float32 and self.scale:
             return self._from_bytes(images)
         images = to_dtype(images, self.dtype, scale=self.scale)
         return self.normalization.on_stack(images, numbers) if self.normalization else images

@@ -23,7 +23,7 @@ class _Flip(Form):
 
     def on_stack(self, images: Tensor, numbers: np.ndarray) -> Tensor:
         chosen = numbers[:, 0] < self.p
-        if images.device.type != "cpu":
+        if not self.on_cpu(images):
             mask = torch.from_numpy(chosen).to(images.device)[:, None, None, None]
             return torch.where(mask, images.flip(self.dimension), images)
         if images[0].numel() > LARGE:

@@ -28,6 +28,7 @@ class Form(ABC):
     Attributes:
         draws: how many random numbers an image takes.
         makes_floats: whether bytes become floats here.
+        anywhere: whether it works on any device.
 
     Raises:
         Unfit: a setting that this form does not know.
@@ -35,6 +36,7 @@ class Form(ABC):
 
     draws: ClassVar[int] = 0
     makes_floats: bool = False
+    anywhere: ClassVar[bool] = True
 
     @abstractmethod
     def __init__(self, transform: Any) -> None: ...
@@ -51,6 +53,10 @@ class Form(ABC):
             return self.on_stack(as_tensor(picture)[None].clone(), own[None])[0]
 
         return collect(each(alone, pictures, numbers), len(pictures))
+
+    def on_cpu(self, images: Tensor) -> bool:
+        """Whether numpy can work on them."""
+        return images.device.type == "cpu"
 
     def absorb(self, following: Form) -> bool:
         """Take over the work of the form that follows, if both at once cost less."""

@@ -45,6 +45,7 @@ class ResizedCrop(Form):
     2015, section 6)."""
 
     draws = 2 * ATTEMPTS + 2
+    anywhere = False  # torch resizes bytes with antialiasing on the CPU alone
 
     def __init__(self, transform: Any) -> None:
         self.mode = _mode(transform)
@@ -113,6 +114,8 @@ class ResizedCrop(Form):
 @register_form(v2.Resize)
 class Resize(Form):
     """All of every image in another size, or, where CenterCrop follows, only the middle of it."""
+
+    anywhere = False
 
     def __init__(self, transform: Any) -> None:
         if transform.size is None or transform.max_size is not None:

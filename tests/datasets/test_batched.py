@@ -60,13 +60,6 @@ def test_a_crop_that_is_too_large_is_told(images):
         form_of(v2.RandomCrop(32)).on_stack(images, np.zeros((6, 2)))
 
 
-def test_the_crop_on_a_device_is_the_same(images, numbers):
-    """The path of accelerators, which gathers by index: on the meta device for its shape, here for its pixels."""
-    form = form_of(v2.RandomCrop(16, padding=2))
-    meta = form.on_stack(images.to("meta"), numbers[:, :2])
-    assert meta.shape == (6, images.shape[1], 16, 16)
-
-
 @pytest.mark.parametrize("interpolation", [InterpolationMode.BILINEAR, InterpolationMode.BICUBIC])
 def test_resized_crops_have_torchvisions_pixels(images, numbers, interpolation):
     form = form_of(v2.RandomResizedCrop((12, 14), interpolation=interpolation))
@@ -217,3 +210,15 @@ def test_erasing_with_noise_is_the_same_every_time_and_of_deviation_one(numbers)
 )
 def test_what_a_form_does_not_know_is_left_to_torchvision(transform):
     assert form_of(transform) is None
+
+
+@pytest.mark.parametrize(
+    ("transform", "count"),
+    [(v2.RandomCrop(16, padding=2, fill=9), 2), (v2.RandomHorizontalFlip(), 1), (v2.RandomVerticalFlip(), 1)],
+)
+def test_on_a_device_the_pixels_are_the_same(images, numbers, transform, count, monkeypatch):
+    """What an accelerator runs, run here: the branch for devices that are not the CPU."""
+    form = form_of(transform)
+    expected = form.on_stack(images.clone(), numbers[:, :count])
+    monkeypatch.setattr(type(form), "on_cpu", lambda self, images: False)
+    assert torch.equal(form.on_stack(images.clone(), numbers[:, :count]), expected)

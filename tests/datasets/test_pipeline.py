@@ -269,3 +269,19 @@ def test_the_parts_of_an_evaluation_have_each_sample_once(parts):
     loaders = [EvaluationLoader(Arrays(7), AS_FLOATS, part=(part, parts), **options) for part in range(parts)]
     seen = [index for loader in loaders for batch in loader for index in batch.indices.tolist()]
     assert sorted(seen) == list(range(7))
+
+
+def test_arrays_that_lie_on_a_device_are_gathered_there():
+    """The path for accelerators, here with the CPU as the device."""
+    transforms = [v2.RandomCrop(16, padding=2), v2.RandomHorizontalFlip(), *AS_FLOATS]
+    plain, placed = Arrays(), Arrays()
+    placed.to(torch.device("cpu"))
+    placed.images = np.zeros_like(placed.images)  # nothing more is read of it
+    [expected], [made] = batches(plain, transforms, batch_size=7), batches(placed, transforms, batch_size=7)
+    assert torch.equal(made.images, expected.images)
+
+
+def test_what_can_run_on_a_device_from_the_beginning():
+    assert Pipeline([v2.RandomCrop(16), v2.RandomHorizontalFlip(), *AS_FLOATS, v2.RandomErasing()]).runs_anywhere
+    assert not Pipeline([v2.RandomResizedCrop(16), *AS_FLOATS]).runs_anywhere
+    assert not Pipeline([v2.ColorJitter(), *AS_FLOATS]).runs_anywhere

@@ -1,0 +1,41 @@
+"""The benchmarks run, and what they compare is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def benchmark(working_directory):
+    def run(*words: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "benchmarks", *words]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, capture_output=True, text=True, cwd=working_directory, env=environment)
+
+    return run
+
+
+def test_input_prints_a_row_for_each_case_and_writes_them(benchmark, working_directory):
+    words = ["input", "packed", "mnist", "--pairs", "1", "--scale", "0.05", "--workers", "0", "--json", "rows.json"]
+    done = benchmark(*words)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((working_directory / "rows.json").read_text())["rows"]
+    assert [row["case"] for row in rows] == ["packed", "mnist"]
+    for row, line in zip(rows, done.stdout.splitlines(), strict=True):
+        assert min(row["theirs_us"], row["ours_us"], row["ratio"]) > 0
+        assert line.startswith(row["case"])
+        assert "made-up" in line or "size" in line
+
+
+def test_without_a_name_it_says_what_there_is(benchmark):
+    done = benchmark()
+    assert done.returncode == 2
+    assert "input" in done.stdout
