@@ -27,14 +27,12 @@ config = dict(
             *as_tensor,
         ],
         batch_size=128,
-        num_workers=2,
     ),
     evaluation=dict(
         test=dict(
             dataset=dict(type="FirstAvailable", datasets=available, split="test"),
             transforms=as_tensor,
             batch_size=500,
-            num_workers=1,
         ),
     ),
 )

@@ -14,14 +14,12 @@ config = dict(
         dataset=dict(type="$dataset", root="$root", split="train"),
         transforms=transforms,
         batch_size=64,
-        num_workers=1,
     ),
     evaluation=dict(
         test=dict(
             dataset=dict(type="$dataset", root="$root", split="test"),
             transforms=transforms,
             batch_size=500,
-            num_workers=1,
         ),
     ),
 )
