@@ -85,6 +85,21 @@ def test_large_jpegs_are_decoded_at_a_reduced_size_and_look_the_same():
     assert (batch.images - plain.images).abs().mean() * 255 < 2
 
 
+@pytest.mark.parametrize("settings", [dict(subsampling=each, progressive=way) for each in (0, 1, 2) for way in (0, 1)])
+def test_simplejpeg_changes_no_pixel(settings, monkeypatch):
+    """It and Pillow call the same library: 4:4:4, 4:2:2 and 4:2:0, baseline and progressive, odd sizes."""
+    pytest.importorskip("simplejpeg")
+    dataset = Photos(sizes=[(41, 67), (64, 64), (33, 90)])
+    for index, picture in enumerate(dataset.pictures):
+        picture.save(file := io.BytesIO(), "JPEG", quality=90, **settings)
+        dataset.files[index] = file.getvalue()
+    with_it = [picture.tensor for picture in dataset.gather(np.arange(3))]
+    monkeypatch.setattr("knoll.datasets.pictures.simplejpeg", None)
+    for index, picture in enumerate(dataset.gather(np.arange(3))):
+        assert torch.equal(picture.tensor, with_it[index])
+        assert np.array_equal(picture.tensor.permute(1, 2, 0).numpy(), np.asarray(dataset[index][0]))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_evaluation_is_what_torchvision_does_with_tensors(kind):
     dataset = Photos(kind=kind)
