@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..registry import UserError
+from ..registry.errors import one_line
 from .base import ArrayImages, name_of
 from .pipeline import Keys, Pipeline
 from .randomness import derive_seed
@@ -105,7 +106,7 @@ class _Loader:
     def _note(self, index: int, reason: str) -> None:
         if index not in self.skipped:
             self.skipped[index] = reason
-            logger.warning("skipped (%d so far): %s", len(self.skipped), reason)
+            logger.warning("skipped (%d so far): %s", len(self.skipped), one_line(reason))
 
 
 def _fits(images: np.ndarray, device: torch.device) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class UserError(Exception):
     """Something outside the code is wrong: says what, where, and what to do about it.
@@ -31,3 +33,8 @@ class DuplicateNameError(UserError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+def one_line(text: str) -> str:
+    """What has names of files in it, which may hold line breaks and what commands a terminal, as it can be printed."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..datasets.base import ArrayImages, CombinedImages, EncodedImages, ImageFiles, name_of
 from ..registry import UserError
+from ..registry.errors import one_line
 
 SECONDS = 1.0  # a note is worth no more; what takes longer is not finished, and that is said
 SHOWN = 3
@@ -33,7 +34,9 @@ def note_duplicates(train: Any, evaluation: Mapping[str, Any]) -> None:
             shared = _shared(train, sketches, dataset, deadline)
             left.remove(name)
             if shared:
-                pairs = [f"{name_of(dataset, own)} = {name_of(train, other)}" for own, other in shared.items()]
+                pairs = [
+                    one_line(f"{name_of(dataset, own)} = {name_of(train, other)}") for own, other in shared.items()
+                ]
                 what = "image" if len(shared) == 1 else "images"
                 logger.info(
                     f"note: {len(shared)} {what} of {name} {'is' if len(shared) == 1 else 'are'} in train too: "

@@ -75,7 +75,8 @@ def _what_counts(config: Mapping) -> dict[str, Any]:
     for key in ("metrics", "imports", "plugins", "stop_at_nan"):
         del experiment[key]
     for loader in (experiment["train"], *experiment["evaluation"].values()):
-        del loader["num_workers"]
+        for key in ("num_workers", "start_method", "unreadable"):  # what is unreadable has ended the run so far
+            loader.pop(key, None)
     # Of several patterns that cover a parameter the last one counts.
     patterns = {"freeze": experiment["freeze"], "param_groups": (experiment["param_groups"] or {}).get("patterns")}
     orders = {f"order of {key}": list(each) for key, each in patterns.items() if isinstance(each, dict)}

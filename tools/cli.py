@@ -7,7 +7,6 @@ import ast
 import importlib
 import io
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,11 +79,6 @@ def parser(usage: str, doc: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(usage, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made
-
-
-def one_line(text: str) -> str:
-    """What has names of files in it, which may hold line breaks and what commands a terminal, as it can be printed."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
 
 
 OVERRIDES_HELP = "changes to the config, such as optimizer.lr=0.1 or hooks.checkpoint.every=500"

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from knoll.registry import UserError
-from knoll.tools.cli import NOT_UNICODE, one_line, parser, run
+from knoll.registry.errors import one_line
+from knoll.tools.cli import NOT_UNICODE, parser, run
 
 MOST_SHOWN = 100
 

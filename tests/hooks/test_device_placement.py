@@ -7,16 +7,29 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from knoll.datasets.loader import Batch
+from knoll.datasets.loader import EvaluationLoader, TrainLoader
+from knoll.datasets.samplers import Sequential
 from knoll.hooks.device_placement import DevicePlacement
 
 
+class Zeros:
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return torch.zeros(3), 0
+
+
 def test_model_loss_and_batches_go_to_the_device_it_names():
-    batch = Batch(torch.zeros(2, 3), torch.zeros(2), torch.zeros(2))
     loss = nn.CrossEntropyLoss(weight=torch.ones(3))
-    runner = SimpleNamespace(model=nn.Linear(3, 3), loss_function=loss, batches=[batch, batch])
-    hook = DevicePlacement("meta")
-    hook.setup(runner)
-    hook.before_iter(runner)
-    placed = [*runner.model.parameters(), loss.weight, *(field for each in runner.batches for field in each)]
+    options = dict(batch_size=2, num_workers=0, seed=0)
+    train = TrainLoader(Zeros(), [], Sequential(Zeros(), 0), drop_last=True, **options)
+    evaluation = EvaluationLoader(Zeros(), [], **options)
+    runner = SimpleNamespace(
+        model=nn.Linear(3, 3), loss_function=loss, train_loader=train, evaluation_loaders=dict(val=evaluation)
+    )
+    DevicePlacement("meta").setup(runner)
+    batches = [*train.batches(0, 2), *evaluation]
+    assert len(batches) == 4
+    placed = [*runner.model.parameters(), loss.weight, *(field for each in batches for field in each)]
     assert {tensor.device.type for tensor in placed} == {"meta"} == {runner.device.type}

@@ -83,7 +83,7 @@ def test_as_a_user_runs_it(tool, tiny, photos):
     assert done.stderr == ""
     assert "train: unreadable: 3" in done.stdout
     for name, reason in (
-        ("cat/text.jpg", "it is not in a format that Pillow knows"),
+        ("cat/text.jpg", "it is none of JPEG, PNG"),
         ("dog/cut.jpg", "image file is truncated"),
         ("dog/empty.jpg", "the file is empty"),
     ):
