@@ -32,11 +32,13 @@ from torchvision import datasets as torchvision_sets
 from torchvision import transforms as v1
 
 from knoll.datasets.base import ArrayImages
-from knoll.datasets.loader import TrainLoader
-from knoll.datasets.packed import Packed, pack
+from knoll.datasets.layouts.packed import Packed, pack
+from knoll.datasets.loading.loader import TrainLoader
 from knoll.datasets.samplers import Shuffled
 from knoll.datasets.transforms import build_transforms
 from knoll.registry import DATASETS
+
+from .stages import shares
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 TARGETS = {"jpeg": 1.8, "packed": 9.0, "cifar": 25.0, "mnist": 60.0}
@@ -65,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     arguments.add_argument("--pairs", type=int, default=5)
     arguments.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
     arguments.add_argument("--scale", type=float, default=1.0, help="times the number of images of a timing")
+    arguments.add_argument("--profile", action="store_true", help="also say where Knoll's time goes, without workers")
     options = arguments.parse_args(argv)
     torch.set_num_threads(1)  # a worker has one; so the rows without workers compare one core with one
     rows = []
@@ -86,6 +89,10 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
                     f"target {row['target']:g})  {note}",
                     flush=True,
                 )
+            if options.profile:
+                parts = shares(_our_batches(case, workers=0), case.images // case.batch_size)
+                rows[-1]["profile"] = parts
+                print("        " + ", ".join(f"{stage} {share:.0%}" for stage, share in parts.items() if share >= 0.01))
     return rows
 
 

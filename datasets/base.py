@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..registry import UserError
-from .decoding import decode
-from .pictures import Encoded
+from .loading.decoding import decode
+from .loading.pictures import Encoded
 
 
 class LabelledImages(Dataset):

@@ -13,8 +13,8 @@ from torch.utils.data import WeightedRandomSampler
 from ..registry import SAMPLERS, ConfigError
 from ..registry.fit import AtLeast
 from ..registry.names import did_you_mean
-from .combine import class_numbers
-from .randomness import derive_seed
+from .combining.combine import class_numbers
+from .loading.randomness import derive_seed
 
 
 class Sampler(Protocol):

@@ -8,13 +8,13 @@ import torch
 from torch.nn.functional import one_hot
 from torchvision.transforms import v2
 
-from ..datasets.randomness import derive_seed, seed_sample, untouched_random_state
+from ..datasets.loading.randomness import derive_seed, seed_sample, untouched_random_state
 from ..registry import HOOKS, ConfigError, Duration, UserError
 from ..registry.fit import AtLeast, AtMost
 from .hook import Hook
 
 if TYPE_CHECKING:
-    from ..datasets.loader import Batch
+    from ..datasets.loading.loader import Batch
     from ..runner import Runner
 
 Probability = Annotated[float, AtLeast(0), AtMost(1)]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..datasets.base import name_of
-from ..datasets.combine import differing_classes, name_source
-from ..datasets.loader import EvaluationLoader, TrainLoader
-from ..datasets.packed import Packed, fingerprint
+from ..datasets.combining.combine import differing_classes, name_source
+from ..datasets.layouts.packed import Packed, fingerprint
+from ..datasets.loading.loader import EvaluationLoader, TrainLoader
 from ..datasets.transforms import build_transforms
 from ..registry import DATASETS, HEADS, SAMPLERS, ConfigError, EvaluationData, TrainData, UnavailableError, UserError
 from .labels import told_labels

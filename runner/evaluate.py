@@ -10,7 +10,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from ..datasets.loader import Batch
+from ..datasets.loading.loader import Batch
 from ..hooks.recorder import by_set
 from .forward import Forward
 from .labels import checked

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..datasets.base import name_of
-from ..datasets.loader import Batch, EvaluationLoader, TrainLoader
+from ..datasets.loading.loader import Batch, EvaluationLoader, TrainLoader
 from ..registry import UserError
 
 # "class": one class for each image, as its number (N,) or as shares of the classes that sum to one (N, classes).

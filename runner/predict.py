@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
 from ..datasets.base import name_of
-from ..datasets.decoding import endings
+from ..datasets.loading.decoding import endings
 from ..registry import UserError
 from .preprocessing import Preprocessing
 from .trained import Trained

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..datasets.loader import Batch, EvaluationLoader, TrainLoader
+from ..datasets.loading.loader import Batch, EvaluationLoader, TrainLoader
 from ..registry import UserError
 from .evaluate import evaluation_mode
 from .forward import Forward

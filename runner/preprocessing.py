@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..datasets.base import ImageFiles
-from ..datasets.pipeline import Pipeline
-from ..datasets.randomness import untouched_random_state
+from ..datasets.loading.pipeline import Pipeline
+from ..datasets.loading.randomness import untouched_random_state
 from ..datasets.transforms import build_transforms
 from ..registry import Experiment, UserError
 

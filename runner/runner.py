@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..datasets.combine import name_source
-from ..datasets.first_available import Choices, same_choices
-from ..datasets.loader import Batch
-from ..datasets.randomness import derive_seed, random_state, seed_run, set_random_state
+from ..datasets.combining.combine import name_source
+from ..datasets.combining.first_available import Choices, same_choices
+from ..datasets.loading.loader import Batch
+from ..datasets.loading.randomness import derive_seed, random_state, seed_run, set_random_state
 from ..hooks.hook import Hooks
 from ..models.freezing import Freezing
 from ..models.pretrained import compare

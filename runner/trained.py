@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..datasets.combine import name_source
-from ..datasets.first_available import Choices, same_choices
-from ..datasets.loader import EvaluationLoader
+from ..datasets.combining.combine import name_source
+from ..datasets.combining.first_available import Choices, same_choices
+from ..datasets.loading.loader import EvaluationLoader
 from ..hooks.device_placement import DevicePlacement
 from ..models.pretrained import compare
 from ..models.weights import load_weights

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..datasets.loader import Batch
+from ..datasets.loading.loader import Batch
 from .forward import Forward
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.tv_tensors import Image
 
-from ..datasets.loader import EvaluationLoader
-from ..datasets.randomness import derive_seed, seed_sample, untouched_random_state
+from ..datasets.loading.loader import EvaluationLoader
+from ..datasets.loading.randomness import derive_seed, seed_sample, untouched_random_state
 from ..registry import TRANSFORMS, EvaluationData, UserError
 from .labels import Meaning, all_labels, is_multi_label, meaning_of
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from ...datasets.randomness import untouched_random_state
+from ...datasets.loading.randomness import untouched_random_state
 from ...datasets.transforms import build_transforms
 
 

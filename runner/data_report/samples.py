@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
 from ...datasets.base import CombinedImages, name_of
-from ...datasets.loader import Batch, EvaluationLoader, TrainLoader
+from ...datasets.loading.loader import Batch, EvaluationLoader, TrainLoader
 from ...datasets.transforms import build_transforms
 from ...registry import Experiment, UserError
 from ..data import build_train_loader

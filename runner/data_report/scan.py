@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ...datasets.base import ArrayImages, EncodedImages, name_of
-from ...datasets.decoding import decode, open_image
-from ...datasets.pipeline import Pipeline
+from ...datasets.loading.decoding import decode, open_image
+from ...datasets.loading.pipeline import Pipeline
 from ...datasets.transforms import build_transforms
 from ...registry import UserError
 from .pixels import Moments, moments

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ...datasets.base import CombinedImages
-from ...datasets.combine import name_source
+from ...datasets.combining.combine import name_source
 from ...registry import DATASETS, Experiment, UserError
 
 

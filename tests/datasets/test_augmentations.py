@@ -14,8 +14,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
-from knoll.datasets.drawn_flowers import DrawnFlowers
-from knoll.datasets.randomness import seed_sample
+from knoll.datasets.flowers.drawn_flowers import DrawnFlowers
+from knoll.datasets.loading.randomness import seed_sample
 from knoll.datasets.transforms import build_transforms
 from knoll.registry import TRANSFORMS, check, config_from_dict
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from knoll.datasets.loader import EvaluationLoader, TrainLoader
+from knoll.datasets.loading.loader import EvaluationLoader, TrainLoader
 from knoll.datasets.samplers import Sequential
 from knoll.hooks.device_placement import DevicePlacement
 

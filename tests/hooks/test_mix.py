@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 from torchvision.transforms import v2
 
-from knoll.datasets.loader import Batch
-from knoll.datasets.randomness import random_state
+from knoll.datasets.loading.loader import Batch
+from knoll.datasets.loading.randomness import random_state
 from knoll.hooks.mix import Mix
 from knoll.models.outputs import Outputs
 from knoll.registry import ConfigError, UserError

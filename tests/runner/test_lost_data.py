@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from knoll.datasets import workers
-from knoll.datasets.loader import TrainLoader
+from knoll.datasets.loading.loader import TrainLoader
 from knoll.datasets.samplers import Shuffled
 from knoll.registry import UserError
 from knoll.runner import Runner
@@ -19,7 +19,7 @@ from knoll.runner.checkpoint import load
 DATA = '''
 import os, pathlib, signal
 from torch.utils.data import get_worker_info
-from knoll.datasets.array_file import ArrayFile
+from knoll.datasets.layouts.array_file import ArrayFile
 from knoll.registry import DATASETS, UserError
 
 @DATASETS.register_module()

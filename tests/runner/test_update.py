@@ -8,7 +8,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from knoll.datasets.loader import Batch
+from knoll.datasets.loading.loader import Batch
 from knoll.models.classifier import ImageClassifier
 from knoll.models.outputs import Outputs
 from knoll.models.weights import load_weights

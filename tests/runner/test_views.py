@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, nll_loss
 from torchvision.transforms.v2 import functional as F
 
-from knoll.datasets.loader import Batch
-from knoll.datasets.randomness import random_state
+from knoll.datasets.loading.loader import Batch
+from knoll.datasets.loading.randomness import random_state
 from knoll.registry import ConfigError, UserError, check, config_from_dict
 from knoll.runner import Runner, Trained
 from knoll.runner.evaluate import evaluate

@@ -10,7 +10,7 @@ import torch
 import yaml
 from PIL import Image
 
-from knoll.datasets.array_file import ArrayFile
+from knoll.datasets.layouts.array_file import ArrayFile
 from knoll.registry import UserError, make_experiment
 from knoll.runner import Runner
 from knoll.runner.data_report.samples import Samples, as_picture

@@ -12,7 +12,7 @@ import yaml
 from knoll.registry import UserError
 from knoll.tools.data_commands import split
 
-pytestmark = pytest.mark.skipif(find_spec("knoll.datasets.splits") is None, reason="Split is not there yet")
+pytestmark = pytest.mark.skipif(find_spec("knoll.datasets.combining.splits") is None, reason="Split is not there yet")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from knoll.datasets.image_folder import ImageFolder
+from knoll.datasets.layouts.image_folder import ImageFolder
 from knoll.registry import UserError
 from knoll.runner import Runner
 

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from knoll.datasets.packed import pack
+    from knoll.datasets.layouts.packed import pack
     from knoll.runner.data_report.sets import build_sets
 
     made = []
