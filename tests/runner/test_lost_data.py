@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from knoll.datasets import workers
+from knoll.datasets.loading import workers
 from knoll.datasets.loading.loader import TrainLoader
 from knoll.datasets.samplers import Shuffled
 from knoll.registry import UserError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from knoll.datasets import flower_photos
+from knoll.datasets.flowers import flower_photos
 from knoll.datasets.flowers.flower_photos import FlowerPhotos
 from knoll.registry import UnavailableError
 

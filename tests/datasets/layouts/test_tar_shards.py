@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from knoll.datasets import tar_shards
+from knoll.datasets.layouts import tar_shards
 from knoll.datasets.layouts.tar_shards import TarShards, expand
 from knoll.registry import ConfigError, UnavailableError, UserError
 
