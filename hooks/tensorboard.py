@@ -36,7 +36,8 @@ class TensorBoard(Recorder):
             folder = runner.work_dir / "tensorboard" / name
             # What a killed run recorded after its last checkpoint is recorded again: hide the first version.
             self.writers[name] = SummaryWriter(str(folder), purge_step=runner.step + 1)
-        text = f"```yaml\n{runner.config.to_yaml()}```\n\nData: {runner.sources_in_words()}"
+        sources = ", ".join(dict.fromkeys(runner.sources.values()))
+        text = f"```yaml\n{runner.config.to_yaml()}```\n\nData: {sources}"
         self.writers["train"].add_text("config", text, runner.step)
 
     def record(self, runner: Runner, name: str, values: dict[str, float]) -> None:

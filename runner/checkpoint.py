@@ -34,6 +34,18 @@ def save(state: dict[str, Any], path: Path) -> None:
     _sync_folder(path.parent)
 
 
+def save_step(state: dict[str, Any], folder: Path, keep: int, best: bool) -> Path:
+    """Write the checkpoint of a step, name it the last, and the best if it is; keep so many of the newest."""
+    path = folder / f"step_{state['step']:08d}.pt"
+    save(state, path)
+    link(path, folder / "last.pt")
+    if best:
+        link(path, folder / "best.pt")
+    for old in step_files(folder)[:-keep]:
+        old.unlink()
+    return path
+
+
 def load(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint, onto the CPU. Only plain types and tensors are accepted: nothing in the file is executed.
 

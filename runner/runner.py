@@ -250,22 +250,11 @@ class Runner:
         """A fresh set of the config's metrics."""
         return MetricSet(self.experiment.metrics, self.num_classes, self.device)
 
-    def sources_in_words(self) -> str:
-        return ", ".join(dict.fromkeys(self.sources.values()))
-
     # --- saving and loading --------------------------------------------------------------------------------------
 
     def save(self, keep: int, best: bool) -> Path:
         """Write a checkpoint of this step; keep so many of the newest, and name this one the best if it is."""
-        folder = self.work_dir / "checkpoints"
-        path = folder / f"step_{self.step:08d}.pt"
-        checkpoint.save(self.state_dict(), path)
-        checkpoint.link(path, folder / "last.pt")
-        if best:
-            checkpoint.link(path, folder / "best.pt")
-        for old in checkpoint.step_files(folder)[:-keep]:
-            old.unlink()
-        return path
+        return checkpoint.save_step(self.state_dict(), self.work_dir / "checkpoints", keep, best)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a run needs to go on as if it had not stopped, as plain types and tensors."""
@@ -283,6 +272,7 @@ class Runner:
             "name": self.config.name,
             "sources": self.sources,
             "choices": self.choices,
+            "samples": len(self.train_loader.dataset),
             "classes": self.classes,
             "num_classes": self.num_classes,
         }
@@ -290,6 +280,10 @@ class Runner:
     def _load(self, state: dict[str, Any]) -> None:
         if state["classes"] != self.classes:
             raise UserError(f"the checkpoint's classes are {state['classes']}, the data's are {self.classes}")
+        if state.get("samples", samples := len(self.train_loader.dataset)) != samples:
+            raise UserError(
+                f"the run was trained on {state['samples']} images, now there are {samples}: bring them back"
+            )
         self.step = state["step"]
         self.metrics, self.evaluated_at = state["metrics"], state["evaluated_at"]
         self.model.load_state_dict(state["model"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -182,3 +183,14 @@ def test_auto_does_not_pass_an_older_run_off_as_the_newest(working_directory):
     assert find_checkpoint("auto", "x", None) == old.relative_to(working_directory)
     (working_directory / "runs/x/20260102-000000").mkdir()
     assert find_checkpoint("auto", "x", None) is None
+
+
+def test_a_run_does_not_go_on_with_fewer_images(tiny, working_directory):
+    """Another number of images is another order in every epoch."""
+    Runner(tiny | dict(duration=4), "run").train()
+    with np.load("arrays.npz") as arrays:
+        parts = dict(arrays)
+    parts |= dict(train_images=parts["train_images"][:-1], train_labels=parts["train_labels"][:-1])
+    np.savez("arrays.npz", **parts)
+    with pytest.raises(UserError, match="trained on 42 images, now there are 41"):
+        Runner(tiny | dict(duration=4), "run", resume="run/checkpoints/last.pt")
