@@ -50,6 +50,7 @@ class ConcatDataset(CombinedImages):
         self._ends = list(accumulate(len(part) for part in self.parts))
 
     def locate(self, index: int) -> tuple[Any, int]:
+        index += len(self) if index < 0 else 0
         number = bisect.bisect_right(self._ends, index)
         return self.parts[number], index - (self._ends[number - 1] if number else 0)
 

@@ -34,7 +34,10 @@ class Batch(NamedTuple):
     indices: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
-        return Batch(*(each.to(device, non_blocking=True) for each in self))
+        # Only CUDA has read the source when the call returns, or keeps pinned memory until it has; MPS may read it when
+        # the next batch lies there (pytorch issue 189690).
+        non_blocking = torch.device(device).type == "cuda"
+        return Batch(*(each.to(device, non_blocking=non_blocking) for each in self))
 
 
 class _Loader:

@@ -15,6 +15,7 @@ class Reused:
 
     Fresh memory costs as much again as what is written to it, for the system clears it page by page at the first touch.
     An array is given again only if nothing refers to it: no tensor made of it, no view, no graph that keeps one.
+    Several threads may ask at once.
     """
 
     def __init__(self) -> None:
@@ -22,11 +23,11 @@ class Reused:
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array with anything in it."""
-        for place in range(len(self._arrays)):
-            if _references(self._arrays, place) == _FREE:
-                array = self._arrays[place]
-                if array.shape == shape and array.dtype == dtype:
-                    return array
+        kept = self._arrays
+        for place in range(len(kept)):
+            array, references = _held(kept, place)
+            if references == _FREE and array.shape == shape and array.dtype == dtype:
+                return array
         array = np.empty(shape, dtype)
         self._arrays = [*self._arrays[-(KEPT - 1) :], array]
         return array
@@ -35,8 +36,11 @@ class Reused:
         return Reused, ()  # another process has memory of its own
 
 
-def _references(arrays: list[np.ndarray], place: int) -> int:
-    return sys.getrefcount(arrays[place])
+def _held(arrays: list[np.ndarray], place: int) -> tuple[np.ndarray, int]:
+    """An array, and how many refer to it."""
+    # It is held before it is counted, so of two threads that want it at most one finds it free.
+    array = arrays[place]
+    return array, sys.getrefcount(array)
 
 
-_FREE = _references([np.empty(0)], 0)  # as Python counts here: its versions differ by one
+_FREE = _held([np.empty(0)], 0)[1]  # as Python counts here: its versions differ by one

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from .form import Form, Unfit, register_form
 
 CHUNK = 1 << 16  # numbers at a time: they stay in the processor's cache from one operation to the next
 SMALL = 1 << 13  # numbers of an image
+Line: TypeAlias = tuple[tuple[int, ...], np.ndarray, np.ndarray]
 
 
 @register_form(v2.ToImage)
@@ -63,6 +63,7 @@ class ToDtype(Form):
         self.makes_floats = transform.dtype.is_floating_point
         self.normalization: Normalize | None = None
         self._memory = Reused()
+        self._lines: dict[tuple[Any, ...], Line] = {}
 
     def absorb(self, following: Form) -> bool:
         if self.makes_floats and self.normalization is None and isinstance(following, Normalize):
@@ -79,7 +80,10 @@ class ToDtype(Form):
     def _from_bytes(self, images: Tensor) -> Tensor:
         channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
         pixels = (images.permute(0, 2, 3, 1) if channels_last else images.contiguous()).numpy()
-        row, factor, offset = self._line(pixels.shape[1:], channels_last)
+        kind = (*pixels.shape[1:], channels_last)
+        if kind not in self._lines:
+            self._lines[kind] = self._line(pixels.shape[1:], channels_last)
+        row, factor, offset = self._lines[kind]
         floats = self._memory.empty(pixels.shape, np.float32)
         rows, results = pixels.reshape(-1, *row), floats.reshape(-1, *row)
         step = max(1, CHUNK // math.prod(row))
@@ -92,8 +96,7 @@ class ToDtype(Form):
         done = torch.from_numpy(floats)
         return done.permute(0, 3, 1, 2) if channels_last else done
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019  a pipeline lives as long as its loader
-    def _line(self, shape: tuple[int, ...], channels_last: bool) -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
+    def _line(self, shape: tuple[int, ...], channels_last: bool) -> Line:
         """The shape of a row of numbers, what to multiply it with, and what to add: 1 / (255 std) and -mean / std.
 
         A row is all of a small image or one row of pixels of a larger one: numpy is slow at repeating three numbers.
@@ -102,6 +105,8 @@ class ToDtype(Form):
         channels = shape[2] if channels_last else shape[0]
         if len(mean) not in (1, channels) or len(std) not in (1, channels):
             raise ValueError(f"Normalize has {len(mean)} and {len(std)} values; the images have {channels} channels")
+        if not all(std):
+            raise ValueError(f"Normalize has the deviations {std}: none may be 0, for it is divided by them")
         row = shape[1:] if channels_last and math.prod(shape) > SMALL else shape
         both = []
         for values in (1 / (255 * np.array(std)), -np.array(mean) / np.array(std)):

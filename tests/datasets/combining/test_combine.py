@@ -191,3 +191,10 @@ def test_what_is_combined_keeps_names_and_places_and_goes_to_a_spawned_worker(fo
     assert place_of(DATASETS.build(dict(type="DrawnFlowers", images=5, size=16)), 3) == "train/sunflowers/00003"
     loader = DataLoader(nested, batch_size=4, num_workers=1, multiprocessing_context="spawn", collate_fn=keep)
     assert [sample for batch in loader for sample in batch] == keep(nested[index] for index in range(len(nested)))
+
+
+def test_positions_from_the_end_have_the_image_of_their_label(folder):
+    both = DATASETS.build(dict(type="ConcatDataset", datasets=[PETS, dict(type="Subset", dataset=PETS, indices=[0])]))
+    assert both[-1] == both[12]
+    assert both[-2] == both[11]
+    assert both.name(-1) == both.name(12)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -222,3 +225,19 @@ def test_on_a_device_the_pixels_are_the_same(images, numbers, transform, count, 
     expected = form.on_stack(images.clone(), numbers[:, :count])
     monkeypatch.setattr(type(form), "on_cpu", lambda self, images: False)
     assert torch.equal(form.on_stack(images.clone(), numbers[:, :count]), expected)
+
+
+def test_a_deviation_of_zero_is_refused_as_by_torchvision(images):
+    form = form_of(v2.ToDtype(torch.float32, scale=True))
+    assert form.absorb(form_of(v2.Normalize([0.5], [0.0])))
+    with pytest.raises(ValueError, match=r"deviations \[0.0\]: none may be 0"):
+        form.on_stack(images, np.zeros((6, 0)))
+
+
+def test_what_is_kept_for_batches_goes_with_its_transform(images):
+    form = form_of(v2.ToDtype(torch.float32, scale=True))
+    form.on_stack(images, np.zeros((6, 0)))
+    there = weakref.ref(form)
+    del form
+    gc.collect()
+    assert there() is None

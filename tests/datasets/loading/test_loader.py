@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from knoll.datasets.loading.loader import EvaluationLoader, TrainLoader
+from knoll.datasets.loading.loader import Batch, EvaluationLoader, TrainLoader
 from knoll.datasets.samplers import Sequential, Shuffled
 from knoll.registry import UserError
 
@@ -157,3 +157,17 @@ def test_a_label_that_is_no_number_is_explained():
 
     with pytest.raises(UserError, match=r"the label of sample \d+ is 'cat' \(str\)"):
         next(loader(dataset=Named()).batches(0, 1))
+
+
+@pytest.mark.parametrize(("device", "waits"), [("mps", True), ("cpu", True), ("cuda", False)])
+def test_a_batch_is_moved_without_waiting_only_where_its_memory_is_safe(device, waits):
+    """pytorch issue 189690: MPS reads the source after the call has returned."""
+    asked = []
+
+    class Moved(torch.Tensor):
+        def to(self, device, non_blocking):
+            asked.append(non_blocking)
+            return self
+
+    Batch(*(torch.zeros(1).as_subclass(Moved) for _ in range(3))).to(torch.device(device))
+    assert asked == [not waits] * 3

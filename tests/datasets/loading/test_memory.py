@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import torch
 
+from knoll.datasets.loading import memory as memory_module
 from knoll.datasets.loading.memory import KEPT, Reused
 
 
@@ -51,3 +52,22 @@ def test_another_process_has_its_own():
     memory = Reused()
     memory.empty((10,), np.float32)
     assert pickle.loads(pickle.dumps(memory))._arrays == []
+
+
+def test_threads_are_never_given_the_same(monkeypatch):
+    """One thread asks again at the very moment when another has found an array free."""
+    memory = Reused()
+    memory.empty((10,), np.float32)
+    inner: list[np.ndarray] = []
+    asked = memory_module._held
+
+    def interrupted(arrays, place):
+        found = asked(arrays, place)
+        if not inner:
+            inner.append(np.empty(0))
+            inner.append(memory.empty((10,), np.float32))
+        return found
+
+    monkeypatch.setattr(memory_module, "_held", interrupted)
+    outer = memory.empty((10,), np.float32)
+    assert address(outer) != address(inner[1])
