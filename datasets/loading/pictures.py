@@ -129,7 +129,8 @@ class SampleError(UserError):
     keys: Any
 
     def __init__(self, position: int, error: Exception) -> None:
-        super().__init__(str(error))
+        plain = isinstance(error, (UserError, ValueError, TypeError, RuntimeError))
+        super().__init__(str(error) if plain else f"{type(error).__name__}: {error}")
         self.position = position
         self.unreadable = isinstance(error, UserError)
 
@@ -143,7 +144,7 @@ def each(function: Callable[..., Any], *sequences: Iterable[Any]) -> Iterator[An
     for position, arguments in enumerate(zip(*sequences, strict=True)):
         try:
             yield function(*arguments)
-        except (UserError, ValueError, TypeError, RuntimeError) as error:
+        except Exception as error:  # data sets and transforms can be anyone's
             raise SampleError(position, error) from error
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
@@ -17,13 +18,13 @@ from torchvision.transforms import v2
 
 from .batched.form import Form, form_of
 from .philox import uniform
-from .pictures import LazyPicture, Picture, as_pil, as_tensor, collect, each, stacked
+from .pictures import LazyPicture, as_pil, as_tensor, collect, each, stacked
 from .randomness import own_randomness, seed_sample
 
 Images: TypeAlias = Tensor | list[Any]
 Transform: TypeAlias = Callable[[Any], Any]
 # What random numbers are for: each of these has its own.
-READING, TRANSFORMS, ON_DEVICE = range(3)
+READING, TRANSFORMS = range(2)
 
 
 class Keys(NamedTuple):
@@ -62,8 +63,8 @@ class Pipeline:
     """Transforms from images as a data set gives them to what a model takes.
 
     A transform of torchvision works on the whole batch if it has a form for that (batched/). Any other is called with
-    one image after another: one of Pillow's before ToImage in the list, a tensor after it or if the data set itself
-    gives tensors.
+    one image after another: one of Pillow's before ToImage in the list, a tensor after it or if the data set, or a
+    transform without such a form, gave a tensor.
 
     Args:
         transforms: callables from an image to an image, in order; none leaves tensors as they are.
@@ -74,9 +75,10 @@ class Pipeline:
         self.seed = seed
         self._here = _steps(transforms)
         # From where bytes become floats to the end, if all of that can be done at once on any device: floats are four
-        # times as much to move from a worker to the training process, and from there to an accelerator.
+        # times as much to move from a worker to the training process, and from there to an accelerator. What brings
+        # images to one size cannot wait until they are one batch.
         self._on_device: list[Form] = []
-        while self._here and isinstance(form := self._here[-1], Form):
+        while self._here and isinstance(form := self._here[-1], Form) and not form.changes_size:
             self._on_device.insert(0, form)
             self._here.pop()
             if form.makes_floats:
@@ -100,12 +102,18 @@ class Pipeline:
         Raises:
             SampleError: an image cannot be read, or a transform fails on it.
         """
-        given_tensors = isinstance(images, list) and isinstance(images[0], Tensor)
-        images = stacked(images) if isinstance(images, list) else images
-        for step, numbers in self._with_numbers(self._here, keys, TRANSFORMS):
+        # Of each image, whether it is a tensor to whom it belongs; bytes in a stack are pictures.
+        if isinstance(images, list):
+            are_tensors = [isinstance(image, Tensor) for image in images]
+            images = stacked(images)
+        else:
+            are_tensors = [images.dtype != torch.uint8] * len(images)
+        for step, numbers in self._with_numbers(self._here, keys):
             if isinstance(step, _ImageByImage):
                 with own_randomness():
-                    images = stacked(list(each(step.on(given_tensors), list(images), to_seeds(numbers))))
+                    made = list(each(step, list(images), are_tensors, to_seeds(numbers)))
+                are_tensors = [isinstance(image, Tensor) for image in made]
+                images = stacked(made)
             else:
                 images = (
                     step.on_stack(images, numbers) if isinstance(images, Tensor) else step.on_pictures(images, numbers)
@@ -116,14 +124,17 @@ class Pipeline:
 
     def finish(self, images: Tensor, keys: Keys) -> Tensor:
         """All that is left, on the device that the images are on."""
-        for step, numbers in self._with_numbers(self._on_device, keys, ON_DEVICE):
+        for step, numbers in self._with_numbers(self._on_device, keys, after=self._here):
             images = step.on_stack(images, numbers)
         return images
 
-    def _with_numbers(self, steps: Sequence[AnyStep], keys: Keys, purpose: int) -> Iterator[tuple[AnyStep, np.ndarray]]:
+    def _with_numbers(
+        self, steps: Sequence[AnyStep], keys: Keys, after: Sequence[Step] = ()
+    ) -> Iterator[tuple[AnyStep, np.ndarray]]:
         """Each step, and its columns of random numbers: drawing all at once takes no longer than drawing one."""
-        count = sum(step.draws for step in steps)
-        numbers = keys.uniform(count, self.seed, purpose) if count else np.empty((len(keys.indices), 0))
+        count, before = sum(step.draws for step in steps), sum(step.draws for step in after)
+        numbers = keys.uniform(before + count, self.seed, TRANSFORMS) if count else np.empty((len(keys.indices), 0))
+        numbers = numbers[:, before:] if count else numbers
         for step in steps:
             yield step, numbers[:, : step.draws]
             numbers = numbers[:, step.draws :]
@@ -152,20 +163,16 @@ class _ImageByImage:
         self.transforms: list[Transform] = []
         self.after_to_image = after_to_image
 
-    def on(self, given_tensors: bool) -> Callable[[Picture, int], Any]:
+    def __call__(self, image: Any, is_tensor: bool, seed: int) -> Any:
         """All of them for one image; what they draw follows from a seed."""
-
-        def apply(image: Any, seed: int) -> Any:
-            if self.after_to_image:
-                image = tv_tensors.Image(as_tensor(image))
-            elif not given_tensors:
-                image = as_pil(image)
-            seed_sample(seed)
-            for transform in self.transforms:
-                image = transform(image)
-            return image
-
-        return apply
+        if self.after_to_image:
+            image = tv_tensors.Image(as_tensor(image))
+        elif not is_tensor:
+            image = as_pil(image)
+        seed_sample(seed)
+        for transform in self.transforms:
+            image = transform(image)
+        return image
 
 
 Step: TypeAlias = Form | _ImageByImage

@@ -9,9 +9,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import to_image
 
-from ..base import LabelledImages
-from .pictures import each, stacked
+from ...registry import UserError
+from ..base import LabelledImages, place_of
+from .pictures import SampleError, as_pil, each, stacked
 from .randomness import own_randomness, seed_sample
 
 Images: TypeAlias = Tensor | list[Any]
@@ -77,22 +79,44 @@ def _images(dataset: Any, indices: np.ndarray, seeds: Seeds) -> Images:
         part, inner = dataset.locate(index)
         found[id(part)].append((position, part, inner))
     images: list[Any] = [None] * len(indices)
+    of_stack = np.zeros(len(indices), bool)
     for places in found.values():
         positions = [position for position, _, _ in places]
         inner = np.array([each_inner for _, _, each_inner in places])
-        own = _images(places[0][1], inner, lambda positions=positions: [seeds()[position] for position in positions])
+        try:
+            own = _images(places[0][1], inner, lambda positions=positions: [seeds()[each] for each in positions])
+        except SampleError as error:
+            error.position = positions[error.position]  # in the whole batch
+            raise
         if len(found) == 1:
             return own
-        for (position, _, _), image in zip(places, own, strict=True):
+        for position, image in zip(positions, own, strict=True):
             images[position] = image
-    return stacked(images)
+        of_stack[positions] = isinstance(own, Tensor)
+    if of_stack.all() and isinstance(stack := stacked(images), Tensor):
+        return stack
+    # Bytes of a stack are pictures, as they are if the whole batch is of that part; a tensor in a list is a tensor.
+    return [
+        as_pil(image) if picture and image.dtype == torch.uint8 else image
+        for image, picture in zip(images, of_stack.tolist(), strict=True)
+    ]
 
 
 def _load(dataset: Any, indices: Sequence[int], seeds: Seeds) -> list[tuple[Any, Any]]:
     def load(index: int, seed: int) -> tuple[Any, Any]:
         seed_sample(seed)
-        image, label = dataset[index]
-        return image, label
+        kind, place = type(dataset).__name__, place_of(dataset, index)
+        try:
+            sample = dataset[index]
+        except UserError:
+            raise
+        except Exception as error:  # a data set can be anyone's
+            raise UserError(f"{kind} fails on sample {place}: {type(error).__name__}: {error}") from error
+        if not isinstance(sample, (tuple, list)) or len(sample) != 2:
+            many = f" of {len(sample)}" if isinstance(sample, (tuple, list, dict)) else ""
+            raise UserError(f"{kind} gives a {type(sample).__name__}{many} as sample {place}; expected (image, label)")
+        image, label = sample
+        return to_image(image).as_subclass(Tensor) if isinstance(image, np.ndarray) else image, label
 
     with own_randomness():
         return list(each(load, indices, seeds()))

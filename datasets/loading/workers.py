@@ -134,6 +134,14 @@ def _explain_no_tensor(images: list[Any]) -> UserError:
     if not isinstance(first, Tensor):
         return no_float_tensor(f"a {type(first).__name__}")
     shapes = sorted({tuple(image.shape) for image in images})
+    if len(shapes) == 1:
+        kinds = ", ".join(sorted({str(image.dtype) for image in images}))
+        return UserError(f"images of one batch have numbers of different kinds: {kinds}: begin the list with ToDtype")
+    if len({image.shape[:-2] for image in images}) > 1:
+        return UserError(
+            f"images of one batch have different channels, with shapes such as {shapes[:3]}: begin the list with "
+            "dict(type='RGB') or dict(type='Grayscale')"
+        )
     return UserError(f"images of one batch have different shapes, such as {shapes[:3]}: add a Resize or crop")
 
 

@@ -20,6 +20,7 @@ class Crop(Form):
     """A crop at a random place, of an image with a border."""
 
     draws = 2
+    changes_size = True
 
     def __init__(self, transform: Any) -> None:
         plain = transform.padding_mode == "constant" and isinstance(transform.fill, (int, float))
@@ -49,6 +50,8 @@ class Crop(Form):
 @register_form(v2.CenterCrop)
 class CenterCrop(Form):
     """The middle of every image, with a black border where it is too small."""
+
+    changes_size = True
 
     def __init__(self, transform: Any) -> None:
         self.size: tuple[int, int] = tuple(transform.size)

@@ -29,6 +29,7 @@ class Form(ABC):
         draws: how many random numbers an image takes.
         makes_floats: whether bytes become floats here.
         anywhere: whether it works on any device.
+        changes_size: whether images of several sizes may become images of one.
 
     Raises:
         Unfit: a setting that this form does not know.
@@ -37,6 +38,7 @@ class Form(ABC):
     draws: ClassVar[int] = 0
     makes_floats: bool = False
     anywhere: ClassVar[bool] = True
+    changes_size: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, transform: Any) -> None: ...

@@ -46,6 +46,7 @@ class ResizedCrop(Form):
 
     draws = 2 * ATTEMPTS + 2
     anywhere = False  # torch resizes bytes with antialiasing on the CPU alone
+    changes_size = True
 
     def __init__(self, transform: Any) -> None:
         self.mode = _mode(transform)
@@ -116,6 +117,7 @@ class Resize(Form):
     """All of every image in another size, or, where CenterCrop follows, only the middle of it."""
 
     anywhere = False
+    changes_size = True
 
     def __init__(self, transform: Any) -> None:
         if transform.size is None or transform.max_size is not None:
