@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ...registry import DATASETS, UnavailableError, UserError
-from ..base import CombinedImages, ImageFiles, LabelledImages, name_of
+from ..base import CombinedImages, ImageFiles, LabelledImages, name_of, place_of
 from ..loading.batched.resizing import resize
 from ..loading.pictures import LazyPicture, as_tensor
 from ..loading.reading import Reader
@@ -175,13 +175,20 @@ def pack(
 
 
 def fingerprint(dataset: Any) -> str:
-    """What tells whether a data set is still the one that was packed: its names, labels and sizes of files."""
+    """What tells whether a data set is still the one that was packed: its names, labels and sizes of files.
+
+    Raises:
+        UserError: a file is gone.
+    """
     digest = hashlib.sha256(repr([str(name) for name in dataset.classes]).encode())
     for index in range(len(dataset)):
         own, place = dataset, index
         while isinstance(own, CombinedImages):
             own, place = own.locate(place)
-        size = own.files[place].stat().st_size if isinstance(own, ImageFiles) else None
+        try:
+            size = own.files[place].stat().st_size if isinstance(own, ImageFiles) else None
+        except OSError as error:
+            raise UserError(f"{place_of(own, place)} cannot be read: {error.strerror}") from error
         digest.update(repr((name_of(dataset, index), np.asarray(dataset.labels[index]).tolist(), size)).encode())
     return digest.hexdigest()
 

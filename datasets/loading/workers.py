@@ -6,6 +6,7 @@ import atexit
 import multiprocessing
 import pickle
 import signal
+import weakref
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -186,8 +187,11 @@ def _by_workers(
         timeout=TIMEOUT,
         generator=torch.Generator(),  # else every `iter` draws from the global one
     )
+    others = set(multiprocessing.active_children())
+    fetched = iter(loader)
+    _workers.update(set(multiprocessing.active_children()) - others)
     try:
-        yield from loader
+        yield from fetched
     except RuntimeError as error:
         said = str(error)
         if "timed out" in said:
@@ -217,9 +221,14 @@ def _start_worker(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+_workers: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
 @atexit.register
 def _end_workers() -> None:
     # At exit multiprocessing sends its children a SIGTERM and waits for them: for ever, as ours do not listen to it.
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()
+    left = [child for child in multiprocessing.active_children() if child in _workers]
+    if left and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would call their end an error
+    for child in left:
+        child.kill()

@@ -32,7 +32,9 @@ class ToImage(Form):
         return images
 
     def on_pictures(self, pictures: Sequence[Picture], numbers: np.ndarray) -> list[Tensor] | Tensor:
-        return collect(each(as_tensor, pictures), len(pictures))
+        images = collect(each(as_tensor, pictures), len(pictures))
+        # Copies, as a stack is one: a transform may change an image in place, and the data set goes on with its own.
+        return [image.clone() for image in images] if isinstance(images, list) else images
 
 
 @register_form(v2.Normalize)
