@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from torchvision.datasets.folder import is_image_file
-
 from ...registry import UnavailableError, UserError
+from ..loading.decoding import endings
 
 
 def list_files(root: Path) -> list[Path]:
@@ -32,7 +31,7 @@ def list_images(root: Path) -> list[Path]:
         UnavailableError: there is no such folder.
         UserError: it has no images.
     """
-    images = [file for file in list_files(root) if is_image_file(file.name)]
+    images = [file for file in list_files(root) if file.suffix.lower() in endings()]
     if not images:
         raise UserError(f"{root} has no images")
     return images

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torchvision.datasets.folder import is_image_file
-
 from ...registry import DATASETS, UserError
 from ..base import ImageFiles
+from ..loading.decoding import endings
 from .class_numbers import class_numbers
 from .image_listing import list_files
 
@@ -45,7 +44,7 @@ class LabelFiles(ImageFiles):
     ) -> None:
         folder = Path(root, split or "")
         listed = list_files(folder)
-        files = [file for file in listed if is_image_file(file.name)]
+        files = [file for file in listed if file.suffix.lower() in endings()]
         if not files:
             raise UserError(f"{folder} has no images: expected {folder / f'<class>{images}' / '<image>'}")
         label_files = [_label_file(folder, file, images, labels) for file in files]

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ...registry import DATASETS, ConfigError, UnavailableError, UserError
 from ..base import EncodedImages
 from .class_numbers import class_numbers
+from .decoding import endings
 
 _OPEN_FILES = 64  # in each process; systems allow some hundreds
 
@@ -204,7 +204,7 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
 
 def _image_part(parts: dict[str, _Member], image: str | None, place: str) -> str:
     """The name of the part that is the image."""
-    found = [part for part in parts if (part == image if image else f".{part}".endswith(IMG_EXTENSIONS))]
+    found = [part for part in parts if (part == image if image else f".{part}".endswith(endings()))]
     if len(found) != 1:
         what = f"no part {image!r}" if image else f"{len(found) or 'no'} images"
         raise UserError(f"{place} has {what}; it has {', '.join(parts)}: name the right one, as `image`")

@@ -11,6 +11,7 @@ from knoll.datasets.layouts.class_numbers import class_numbers
 from knoll.datasets.layouts.file_names import FileNames
 from knoll.datasets.layouts.image_folder import ImageFolder
 from knoll.datasets.layouts.label_files import LabelFiles
+from knoll.datasets.loading.decoding import endings
 from knoll.registry import ConfigError, UnavailableError, UserError
 
 
@@ -193,3 +194,12 @@ def test_the_layouts_name_the_same_classes_as_class_folders(pairs, working_direc
         picture(working_directory / f"folders/ants/{number}.png", 0)
         picture(working_directory / f"folders/bees/{number}.png", 0)
     assert ImageFolder("folders").classes == LabelFiles("insects", "train").classes
+
+
+def test_every_layout_of_folders_takes_the_same_endings_for_images(working_directory):
+    for number, ending in enumerate(endings()):
+        for name in (f"all/c/x_{number}{ending}", f"pairs/x_image/{number}{ending}", f"pairs/x_label/{number}.txt"):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).write_text("x")
+    count = len(endings())
+    assert len(ImageFolder("all")) == len(FileNames("all/c")) == len(LabelFiles("pairs")) == count

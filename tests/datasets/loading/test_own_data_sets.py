@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from knoll.datasets.base import ArrayImages, LabelledImages
-from knoll.datasets.combine import ConcatDataset
-from knoll.datasets.loader import TrainLoader
-from knoll.datasets.pipeline import Keys, Pipeline
+from knoll.datasets.combining.combine import ConcatDataset
+from knoll.datasets.loading.loader import TrainLoader
+from knoll.datasets.loading.pipeline import Keys, Pipeline
 from knoll.datasets.samplers import Sequential
 from knoll.registry import DATASETS, UserError
 

@@ -11,8 +11,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from knoll.datasets.base import ImageFiles
-from knoll.datasets.loader import EvaluationLoader
-from knoll.datasets.packed import Packed, fingerprint, pack
+from knoll.datasets.layouts.packed import Packed, fingerprint, pack
+from knoll.datasets.loading.loader import EvaluationLoader
 from knoll.registry import UserError
 
 AS_FLOATS = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]

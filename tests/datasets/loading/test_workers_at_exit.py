@@ -12,7 +12,7 @@ from multiprocessing import Process
 import numpy as np, torch
 from torchvision.transforms import v2
 from knoll.datasets.base import ArrayImages
-from knoll.datasets.loader import EvaluationLoader
+from knoll.datasets.loading.loader import EvaluationLoader
 
 class Arrays(ArrayImages):
     images = np.zeros((64, 8, 8, 3), np.uint8)
