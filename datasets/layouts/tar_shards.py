@@ -16,8 +16,8 @@ import numpy as np
 
 from ...registry import DATASETS, ConfigError, UnavailableError, UserError
 from ..base import EncodedImages
+from ..loading.decoding import endings
 from .class_numbers import class_numbers
-from .decoding import endings
 
 _OPEN_FILES = 64  # in each process; systems allow some hundreds
 

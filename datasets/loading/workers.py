@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from ...registry import UserError
 from ...registry.discover import asked_for, import_again
 from ..base import name_of
+from .lost_workers import watched
 from .pictures import SampleError
 from .pipeline import Keys, Pipeline
 from .reading import Reader
@@ -190,25 +191,7 @@ def _by_workers(
     others = set(multiprocessing.active_children())
     fetched = iter(loader)
     _workers.update(set(multiprocessing.active_children()) - others)
-    try:
-        yield from fetched
-    except RuntimeError as error:
-        said = str(error)
-        if "timed out" in said:
-            raise WorkerError(
-                f"no worker has delivered a batch for {TIMEOUT:.0f} seconds: is the disk or the network that holds the "
-                "images still there? With num_workers=0 the training process reads, and shows where it stops."
-            ) from error
-        if "exited unexpectedly" in said or "killed by signal" in said:
-            raise WorkerError(
-                f"a process that reads data is gone ({said.splitlines()[-1]}). Most often the system ended it for want "
-                "of memory: set num_workers lower, or batch_size."
-            ) from error
-        raise
-
-
-class WorkerError(UserError):
-    """A worker process has died or hangs."""
+    yield from watched(fetched, TIMEOUT)
 
 
 def _same(batch: Any) -> Any:
