@@ -74,10 +74,13 @@ def _open(where: str, config: TrainData | EvaluationData, source: str | None) ->
     packed = Packed(config.packed)
     if source not in (None, packed.source):
         raise UserError(f"{where}: the run was trained on {source}; {config.packed} holds {packed.source}")
+    named = config.dataset
     try:
-        original = _build_dataset(config.dataset, packed.source)
+        original = DATASETS.build({**named, "insist": packed.source} if named["type"] == "FirstAvailable" else named)
     except UnavailableError:
         return packed  # the file alone was brought here
+    if (source := name_source(original, named)) != packed.source:
+        raise UserError(f"{where}: {config.packed} holds {packed.source}, but the config names {source}")
     if fingerprint(original) != packed.fingerprint:
         raise UserError(
             f"{where}: {config.packed} was made of other images than {packed.source} has now: pack it again "

@@ -37,9 +37,9 @@ def note_duplicates(train: Any, evaluation: Mapping[str, Any]) -> None:
                 pairs = [
                     one_line(f"{name_of(dataset, own)} = {name_of(train, other)}") for own, other in shared.items()
                 ]
-                what = "image" if len(shared) == 1 else "images"
+                are = "is" if len(shared) == 1 else "are"
                 logger.info(
-                    f"note: {len(shared)} {what} of {name} {'is' if len(shared) == 1 else 'are'} in train too: "
+                    f"note: {len(shared)} of the {len(dataset)} images of {name} {are} in train too: "
                     f"{', '.join(pairs[:SHOWN])}{', ...' if len(pairs) > SHOWN else ''}; "
                     "python tools/data.py stats <config> names all"
                 )

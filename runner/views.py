@@ -33,6 +33,11 @@ class Views:
     """
 
     def __init__(self, configs: Sequence[dict], meaning: Meaning, where: str) -> None:
+        noisy = next((config["type"] for config in configs if "Noise" in config["type"]), None)
+        if noisy:
+            raise UserError(
+                f"{where}: {noisy} draws for each image, so that what is measured would depend on its batch"
+            )
         self.transforms = [TRANSFORMS.build(config) for config in configs]
         self.names = [f"{where}.{number} ({config['type']})" for number, config in enumerate(configs)]
         self.mean = {"class": _of_classes, "labels": _of_labels, "values": _of_values}[meaning]

@@ -142,7 +142,7 @@ class Repeat(CombinedImages):
 def tell(dataset: Any, attribute: str) -> Any:
     """An attribute that a data set must have to be combined with others."""
     if not hasattr(dataset, attribute):
-        raise ConfigError(f"{type(dataset).__name__} has no attribute `{attribute}`, which is needed to combine it")
+        raise ConfigError(f"{type(dataset).__name__} has no attribute `{attribute}`, which is needed here")
     return getattr(dataset, attribute)
 
 

@@ -94,8 +94,8 @@ def _numbers(row: Sequence[str], place: str) -> np.ndarray:
     wrong = next((cell for cell in row if not _is_number(cell)), None)
     if wrong is not None:
         raise UserError(
-            f"{place}: {wrong!r} is not a finite number: every feature must be one. If the first line names the "
-            "columns, set header=True"
+            f"{place}: {wrong!r}, in column {row.index(wrong) + 1} of the features, is not a finite number"
+            + (". If the first line names the columns, set header=True" if place.endswith("line 1") else "")
         )
     return np.array([float(cell) for cell in row], np.float32)
 

@@ -61,7 +61,9 @@ def rewrite(**changes: Any) -> None:
 def test_an_empty_class_folder(tiny, where):
     data = tiny["train"] if where == "train" else tiny["evaluation"]["val"]
     data["dataset"] = folders("pets", ant=3, bee=0, cat=3, dog=0)
-    assert refusal(tiny) == "pets: no images in bee, dog: fill the folder or remove it"
+    assert (
+        refusal(tiny) == "pets: no images in bee, dog: fill the folder, remove it, or name the classes: classes=[...]"
+    )
 
 
 @pytest.mark.row(27)

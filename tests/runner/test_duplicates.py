@@ -47,7 +47,7 @@ def test_files_with_the_same_bytes_are_named(capsys):
     shutil.copy("pets/train/cat/1.bmp", "pets/val/dog/other name.bmp")
     note_duplicates(build("train"), dict(val=build("val")))
     assert capsys.readouterr().out == (
-        "note: 1 image of val is in train too: dog/other name.bmp = cat/1.bmp; "
+        "note: 1 of the 5 images of val is in train too: dog/other name.bmp = cat/1.bmp; "
         "python tools/data.py stats <config> names all\n"
     )
 
@@ -56,7 +56,7 @@ def test_files_with_the_same_bytes_are_named(capsys):
 def test_of_many_the_first_are_named(capsys):
     note_duplicates(build("train"), dict(val=build("val"), again=build("train")))
     assert capsys.readouterr().out == (
-        "note: 8 images of again are in train too: cat/1.bmp = cat/1.bmp, cat/3.bmp = cat/3.bmp, "
+        "note: 8 of the 8 images of again are in train too: cat/1.bmp = cat/1.bmp, cat/3.bmp = cat/3.bmp, "
         "cat/5.bmp = cat/5.bmp, ...; python tools/data.py stats <config> names all\n"
     )
 
@@ -76,7 +76,8 @@ def test_sets_that_share_samples_of_one_data_set(arrays, capsys):
     )
     note_duplicates(train, dict(val=val))
     assert (
-        "note: 2 images of val are in train too: train/00003 = train/00003, train/00002 = tr" in capsys.readouterr().out
+        "note: 2 of the 3 images of val are in train too: train/00003 = train/00003, train/00002 = tr"
+        in capsys.readouterr().out
     )
 
 
@@ -86,7 +87,7 @@ def test_arrays_are_compared_as_a_whole(capsys):
     np.savez("a.npz", train_images=images[:2], train_labels=[0, 1], val_images=images[1:], val_labels=[0, 1])
     train, val = (DATASETS.build(dict(type="ArrayFile", path="a.npz", split=split)) for split in ("train", "val"))
     note_duplicates(train, dict(val=val))
-    assert "note: 1 image of val is in train too: val/00000 = train/00001;" in capsys.readouterr().out
+    assert "note: 1 of the 2 images of val is in train too: val/00000 = train/00001;" in capsys.readouterr().out
 
 
 def test_equal_rows_of_a_table_are_nothing_strange(capsys):
@@ -110,4 +111,4 @@ def test_when_time_runs_out_that_is_said(monkeypatch, capsys):
 def test_a_run_says_so_before_it_begins(tiny, capsys):
     tiny["evaluation"]["val"]["dataset"]["split"] = "train"
     Runner(tiny, "run")
-    assert "note: 42 images of val are in train too: train/00000 = train/00000" in capsys.readouterr().out
+    assert "note: 42 of the 42 images of val are in train too: train/00000 = train/00000" in capsys.readouterr().out
