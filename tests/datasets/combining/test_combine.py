@@ -14,18 +14,7 @@ from knoll.registry import DATASETS, ConfigError, UserError
 PETS = dict(type="ImageFolder", root="pets")
 
 
-@pytest.fixture
-def folder(working_directory):
-    """Three classes of 2, 4 and 6 pictures, of one colour each."""
-    for label, (name, count) in enumerate(dict(cat=2, dog=4, emu=6).items()):
-        for number in range(count):
-            file = working_directory / "pets" / name / f"{number} ü.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (5, 4), (label, number, 0)).save(file)
-    return working_directory / "pets"
-
-
-def test_concatenation_and_subset(folder):
+def test_concatenation_and_subset(pets_folder):
     pets = dict(type="ImageFolder", root="pets")
     both = DATASETS.build(
         dict(type="ConcatDataset", datasets=[pets, dict(type="Subset", dataset=pets, indices=[11, 0])])
@@ -37,7 +26,7 @@ def test_concatenation_and_subset(folder):
     assert both.classes == ["cat", "dog", "emu"]
 
 
-def test_a_subset_by_size_keeps_every_class_share(folder):
+def test_a_subset_by_size_keeps_every_class_share(pets_folder):
     half = DATASETS.build(dict(type="Subset", dataset=dict(type="ImageFolder", root="pets"), size=6, seed=1))
     assert [half.labels.count(label) for label in range(3)] == [1, 2, 3]
     again = DATASETS.build(dict(type="Subset", dataset=dict(type="ImageFolder", root="pets"), size=6, seed=1))
@@ -59,12 +48,12 @@ def test_a_subset_by_size_keeps_every_class_share(folder):
         (dict(classes=["cat", "emu", "cat"]), "the class `cat` is named twice"),
     ],
 )
-def test_a_subset_that_cannot_be(folder, options, message):
+def test_a_subset_that_cannot_be(pets_folder, options, message):
     with pytest.raises(ConfigError, match=message):
         DATASETS.build(dict(type="Subset", dataset=dict(type="ImageFolder", root="pets"), **options))
 
 
-def test_a_set_that_tells_too_little_is_not_combined(folder):
+def test_a_set_that_tells_too_little_is_not_combined(pets_folder):
     @DATASETS.register_module()
     class Mute:
         def __len__(self):
@@ -75,7 +64,7 @@ def test_a_set_that_tells_too_little_is_not_combined(folder):
     del DATASETS.module_dict["Mute"]
 
 
-def test_some_classes_are_numbered_as_they_are_named(folder):
+def test_some_classes_are_numbered_as_they_are_named(pets_folder):
     two = DATASETS.build(dict(type="Subset", dataset=PETS, classes=["emu", "cat"]))
     assert two.classes == ["emu", "cat"]
     assert two.labels == [1] * 2 + [0] * 6
@@ -86,10 +75,10 @@ def test_some_classes_are_numbered_as_they_are_named(folder):
     assert {half.name(index).split("/")[0] for index in range(4) if half.labels[index] == 0} == {"emu"}
 
 
-def test_classes_in_the_order_of_another_set_can_be_put_beside_it(folder):
+def test_classes_in_the_order_of_another_set_can_be_put_beside_it(pets_folder):
     for name in ("emu", "cat"):
-        (folder.parent / "more" / f"{len(name)}{name[0]}").mkdir(parents=True)
-        Image.new("RGB", (5, 4)).save(folder.parent / "more" / f"{len(name)}{name[0]}" / "x.png")
+        (pets_folder.parent / "more" / f"{len(name)}{name[0]}").mkdir(parents=True)
+        Image.new("RGB", (5, 4)).save(pets_folder.parent / "more" / f"{len(name)}{name[0]}" / "x.png")
     more = dict(type="ImageFolder", root="more")
     assert DATASETS.build(more).classes == ["3c", "3e"]
     swapped = dict(type="Subset", dataset=more, classes=["3e", "3c"])
@@ -115,7 +104,7 @@ def test_classes_in_the_order_of_another_set_can_be_put_beside_it(folder):
         (PETS, dict(type="ArrayFile", path="rows.npz", classes=["cat", "dog", "emu"]), r"shape \(\), of part 1 \(3,\)"),
     ],
 )
-def test_sets_of_other_classes_are_not_concatenated(folder, arrays, first, second, message):
+def test_sets_of_other_classes_are_not_concatenated(pets_folder, arrays, first, second, message):
     np.savez("rows.npz", train_images=np.zeros((2, 4, 4), np.uint8), train_labels=np.zeros((2, 3)))
     with pytest.raises(ConfigError, match=message):
         DATASETS.build(dict(type="ConcatDataset", datasets=[first, second]))
@@ -140,7 +129,7 @@ def test_classes_are_chosen_by_class_numbers_within_range(working_directory):
         DATASETS.build(choice | dict(dataset=wrong))
 
 
-def test_a_set_several_times(folder):
+def test_a_set_several_times(pets_folder):
     thrice = DATASETS.build(dict(type="Repeat", dataset=PETS, times=3))
     once = DATASETS.build(PETS)
     assert len(thrice) == 36
@@ -179,7 +168,7 @@ def keep(samples):
     return [(image.getpixel((0, 0)), label) for image, label in samples]
 
 
-def test_what_is_combined_keeps_names_and_places_and_goes_to_a_spawned_worker(folder):
+def test_what_is_combined_keeps_names_and_places_and_goes_to_a_spawned_worker(pets_folder):
     nested = DATASETS.build(NESTED)
     assert nested.source == "folder pets"
     for index in range(len(nested)):
@@ -193,7 +182,7 @@ def test_what_is_combined_keeps_names_and_places_and_goes_to_a_spawned_worker(fo
     assert [sample for batch in loader for sample in batch] == keep(nested[index] for index in range(len(nested)))
 
 
-def test_positions_from_the_end_have_the_image_of_their_label(folder):
+def test_positions_from_the_end_have_the_image_of_their_label(pets_folder):
     both = DATASETS.build(dict(type="ConcatDataset", datasets=[PETS, dict(type="Subset", dataset=PETS, indices=[0])]))
     assert both[-1] == both[12]
     assert both[-2] == both[11]

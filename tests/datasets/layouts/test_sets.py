@@ -14,18 +14,16 @@ from knoll.datasets.layouts.image_folder import ImageFolder
 from knoll.registry import DATASETS, TRANSFORMS, UnavailableError, UserError
 
 
-@pytest.fixture
-def folder(working_directory):
-    """Three classes of 2, 4 and 6 pictures, of one colour each."""
-    for label, (name, count) in enumerate(dict(cat=2, dog=4, emu=6).items()):
-        for number in range(count):
-            file = working_directory / "pets" / name / f"{number} ü.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (5, 4), (label, number, 0)).save(file)
-    return working_directory / "pets"
+def test_classes_of_ones_own_order_of_which_one_may_be_missing(pets_folder):
+    pets = ImageFolder("pets", classes=["emu", "fox", "cat", "dog"])
+    assert pets.classes == ["emu", "fox", "cat", "dog"]
+    assert [pets.labels.count(label) for label in range(4)] == [6, 0, 2, 4]
+    assert all(pets.classes[pets.labels[index]] == pets.name(index).split("/")[0] for index in range(12))
+    with pytest.raises(UserError, match=r"pets has the folder dog, which is not among classes=\['cat', 'emu'\]"):
+        ImageFolder("pets", classes=["cat", "emu"])
 
 
-def test_class_folders(folder):
+def test_class_folders(pets_folder):
     pets = ImageFolder("pets")
     assert pets.classes == ["cat", "dog", "emu"]
     assert pets.labels == [0] * 2 + [1] * 4 + [2] * 6
@@ -42,15 +40,15 @@ def test_class_folders(folder):
         (lambda root: root.rename(root.with_name("moved")), UnavailableError, "there is no folder pets"),
     ],
 )
-def test_folders_that_are_not_class_folders(folder, spoil, error, message):
-    spoil(folder)
+def test_folders_that_are_not_class_folders(pets_folder, spoil, error, message):
+    spoil(pets_folder)
     with pytest.raises(error, match=message):
         ImageFolder("pets")
 
 
 @pytest.mark.parametrize("content", [b"", b"this is text", b"\x89PNG\r\n\x1a\n"])
-def test_a_file_that_is_no_image_is_named(folder, content):
-    (folder / "cat" / "0 ü.png").write_bytes(content)
+def test_a_file_that_is_no_image_is_named(pets_folder, content):
+    (pets_folder / "cat" / "0 ü.png").write_bytes(content)
     with pytest.raises(UserError, match=r"cat/0 ü.png cannot be read as an image"):
         ImageFolder("pets")[0]
 
