@@ -3,7 +3,7 @@
     python tools/train.py configs/resnet34_flowers.py
 
 Two CPU cores: 4 minutes and 97.0 % top-1 on drawn flowers (seed 0; 2000 to train on, 500 to validate); 8 minutes and
-77.0 % on photographs, at these 64 pixels. On a GPU, photographs deserve more of both:
+76.7 % on photographs, at these 64 pixels. On a GPU, photographs deserve more of both:
 
     python tools/train.py configs/resnet34_flowers.py vars.resize=256 vars.crop=224 duration=90ep
 
