@@ -2,7 +2,7 @@
 
     python tools/train.py configs/tudui_cifar10.py
 
-Two CPU cores: 7 minutes and 73.0 % top-1 on the 10,000 test images (seed 0).
+Two CPU cores: 7 minutes and 73.4 % top-1 on the 10,000 test images (seed 0).
 
 The network is the course's own, without an activation function: its max poolings are all that is not linear.
 """
