@@ -103,3 +103,9 @@ def fingerprint(path: Path) -> str:
 @pytest.fixture(name="fingerprint")
 def fingerprint_fixture():
     return fingerprint
+
+
+@pytest.fixture
+def figure(record_property):
+    """What a test of a case of failure (`row`) has measured, in words: `figure("50 of 50 kills left a whole file")`."""
+    return lambda text: record_property("figure", text)
