@@ -64,13 +64,18 @@ class Checkpoint(Hook):
             self.is_best = True
 
     def end_iter(self, runner: Runner) -> None:
-        if self.is_best or runner.is_due(self.steps):
-            runner.save(keep=self.keep, best=self.is_best)
-            self.is_best, self.saved_at = False, runner.step
+        if self.is_best or runner.stopping.save_now or runner.is_due(self.steps):
+            path = runner.save(keep=self.keep, best=self.is_best)
+            if runner.stopping.save_now:
+                logger.info("SIGUSR1: saved %s", path)
+            self.is_best = runner.stopping.save_now = False
+            self.saved_at = runner.step
 
     def after_run(self, runner: Runner) -> None:
+        if runner.stopping.in_haste:
+            return
         if runner.is_between_steps and runner.step > self.saved_at:
-            logger.info("saved: %s", runner.save(keep=self.keep, best=False))  # it ended while it waited for data
+            logger.info("saved: %s", runner.save(keep=self.keep, best=False))  # it has been stopped
         if self.best_value is not None:
             source = runner.sources[str(self.best).partition("/")[0]]
             logger.info("best %s: %.4f (%s)", self.best, self.best_value, source)

@@ -33,7 +33,8 @@ class Hook:
         before_iter     runner.batches holds the batches of this step: device placement, mixup
         before_update   gradients are whole, unscaled, unclipped
         after_update    the weights are new: whatever follows them, such as an average of them
-        after_iter      act (evaluate, step the schedule)
+        after_iter      act (evaluate, step the schedule). A run that was stopped here calls it again, when it resumes,
+                        of the hook that was interrupted and of those that had not had their turn
         after_eval      after every evaluation, with its metrics
         end_iter        record (checkpoint, TensorBoard, progress)
         after_epoch
@@ -73,9 +74,11 @@ class Hooks:
 
     def __init__(self, hooks: Mapping[str, Hook]) -> None:
         self.by_name = dict(hooks)
+        self.left: list[str] = []  # those that have not acted in this step yet, for the run was stopped before
         self._methods = {
             point: [getattr(hook, point) for hook in hooks.values() if _overrides(hook, point)] for point in POINTS
         }
+        self._acting = [name for name, hook in hooks.items() if _overrides(hook, "after_iter")]
 
     @property
     def mix_labels(self) -> bool:
@@ -86,6 +89,17 @@ class Hooks:
         """Call one point of every hook that has it, in the config's order."""
         for method in self._methods[point]:
             method(*arguments)
+
+    def act(self, runner: Runner) -> None:
+        """Call `after_iter` of every hook; in a step that was stopped before its end, of those that are left."""
+        acting = [name for name in self._acting if name in self.left] if self.left else self._acting
+        for position, name in enumerate(acting):
+            try:
+                self.by_name[name].after_iter(runner)
+            except BaseException:
+                self.left = acting[position:]
+                raise
+        self.left = []
 
     def close(self, runner: Runner) -> None:
         """Call `after_run` of every hook, also if one of them, or what came before, has failed."""

@@ -11,10 +11,10 @@ import torch
 
 from ..registry import UserError
 
-FORMAT = 1
+FORMAT = 2
 KEYS = (
-    *("format", "step", "model", "loss", "optimizer", "scaler", "hooks", "random", "metrics", "evaluated_at"),
-    *("config", "name", "sources", "classes", "num_classes"),
+    *("format", "step", "epoch", "left", "model", "loss", "optimizer", "scaler", "hooks", "random"),
+    *("metrics", "evaluated_at", "config", "name", "sources", "choices", "samples", "classes", "num_classes"),
 )
 _STEP_FILE = re.compile(r"step_(\d+)\.pt")
 

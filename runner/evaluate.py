@@ -25,12 +25,14 @@ def evaluate(
     metrics: MetricSet,
     on_batch: Callable[[str, Batch, Tensor], None] | None = None,
     views: Mapping[str, Views] = MappingProxyType({}),
+    before_batch: Callable[[], None] | None = None,
 ) -> dict[str, float]:
     """The mean loss and the metrics of every set, as `{"val/loss": ..., "val/top1": ...}`.
 
     Args:
         loaders: the sets by name.
         views: of the sets, by name, that are measured by several views of each image.
+        before_batch: called before each batch; what it raises ends the evaluation.
         on_batch: called with the set's name, each batch and its logits (N, classes), to keep predictions.
     """
     results = {}
@@ -39,7 +41,7 @@ def evaluate(
             batches = checked(loader, getattr(loader, "dataset", None), f"evaluation.{name}", metrics.num_classes)
             keep = None if on_batch is None else lambda batch, logits, name=name: on_batch(name, batch, logits)
             answer = partial(views[name], forward) if name in views else forward
-            measured = _evaluate_set(answer, forward.device, batches, loss, metrics, keep)
+            measured = _evaluate_set(answer, forward.device, batches, loss, metrics, keep, before_batch)
             results |= {f"{name}/{metric}": value for metric, value in measured.items()}
     return results
 
@@ -64,12 +66,15 @@ def _evaluate_set(
     loss: nn.Module,
     metrics: MetricSet,
     on_batch: Callable[[Batch, Tensor], None] | None,
+    before_batch: Callable[[], None] | None,
 ) -> dict[str, float]:
     metrics.reset()
     # Summed in double precision: the order of adding then shows in no digit that is printed.
     total = torch.zeros((), dtype=torch.float64)
     images = 0
     for batch in batches:
+        if before_batch is not None:
+            before_batch()
         batch = batch.to(device)
         logits = answer(batch.images)
         total += loss(logits, batch.labels).cpu().double() * len(batch.labels)

@@ -27,7 +27,6 @@ from ..registry import (
     Config,
     ConfigError,
     Experiment,
-    UserError,
     config_from_dict,
     make_experiment,
     require_valid,
@@ -44,6 +43,8 @@ from .not_finite import require_finite
 from .parameter_table import parameter_table
 from .preflight import try_everything
 from .resume import require_same
+from .state import restore, state_of
+from .stopping import Stopping
 from .update import Update
 from .views import build_views
 
@@ -98,7 +99,8 @@ class Runner:
 
         self.step = self.epoch = self.evaluated_at = 0
         self.metrics: dict[str, float] = {}
-        self.is_between_steps = True  # while it waits for data: what is done so far is whole, and can be saved
+        self.is_between_steps = True  # what is done so far is whole, and can be saved
+        self.stopping = Stopping()
         self.batches: list[Batch] = []
         self.loss: Tensor
         self.logits: list[Tensor] = []
@@ -109,7 +111,7 @@ class Runner:
             self._build_data(state["sources"] if state else {})
         self._build_model(with_weights=state is None)
         if state:
-            self._load(state)
+            self.load_state_dict(state)
             logger.info("continuing from %s, step %d of %d", resume, self.step, self.total_steps)
 
     # --- building ------------------------------------------------------------------------------------------------
@@ -166,8 +168,15 @@ class Runner:
 
     # --- training ------------------------------------------------------------------------------------------------
 
-    def train(self) -> dict[str, float]:
-        """Train to the end, and return the metrics of the last evaluation."""
+    def train(self, deadline: float | None = None) -> dict[str, float]:
+        """Train to the end, and return the metrics of the last evaluation.
+
+        Args:
+            deadline: when to stop and save, by `time.monotonic`, whatever is left to do.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: a signal or the deadline has stopped it; see Stopping.
+        """
         self.work_dir = run_folder.make(self.work_dir, by_time=self._named_by_time)
         log = run_folder.log_to(self.work_dir)
         run_folder.describe(self.work_dir, self.config, self.step)
@@ -176,10 +185,13 @@ class Runner:
         self.model.train()
         batches = self.train_loader.batches(self._batch_number(self.step), self._batch_number(self.total_steps))
         try:
+            self.stopping.listen(deadline)
             self.hooks.call("before_run", self)
-            while self.step < self.total_steps:
-                self.epoch = self.step // self.steps_per_epoch
+            for epoch in range(self.epoch, self.epochs):
+                self.epoch = epoch
                 self.hooks.call("before_epoch", self)
+                if self.hooks.left:
+                    self._end_step()
                 for update_batches in self._updates_of_this_epoch(batches):
                     self.batches, self.is_between_steps = update_batches, False
                     self.hooks.call("before_iter", self)
@@ -190,17 +202,23 @@ class Runner:
                     self.update.step()
                     self.step += 1
                     self.hooks.call("after_update", self)
-                    self.hooks.call("after_iter", self)
-                    self.hooks.call("end_iter", self)
                     self.is_between_steps = True
+                    self._end_step()
                 self.hooks.call("after_epoch", self)
         finally:
-            batches.close()  # ends the workers
             try:
                 self.hooks.close(self)
             finally:
+                batches.close()  # ends the workers
+                self.stopping.ignore()
                 run_folder.stop_logging_to(log)
         return self.metrics
+
+    def _end_step(self) -> None:
+        self.hooks.act(self)
+        self.hooks.call("end_iter", self)
+        if self.step < self.total_steps:
+            self.stopping.check()
 
     def _updates_of_this_epoch(self, batches: Iterator[Batch]) -> Iterator[list[Batch]]:
         """The batches of each update that is left in the epoch the run stands in."""
@@ -217,7 +235,12 @@ class Runner:
     def evaluate(self) -> dict[str, float]:
         """Measure every evaluation set, and log a line for each."""
         measured = self.forward, self.evaluation_loaders, self.loss_function, self._evaluation_metrics
-        self.metrics = evaluate(*measured, views=self.views)
+        before = random_state()
+        try:
+            self.metrics = evaluate(*measured, views=self.views, before_batch=self.stopping.check)
+        except BaseException:
+            set_random_state(before)  # it will be done again from its beginning
+            raise
         self.evaluated_at = self.step
         for line in in_words(self.metrics, self.sources):
             logger.info("epoch %d/%d  step %d  %s", self.epoch + 1, self.epochs, self.step, line)
@@ -258,37 +281,7 @@ class Runner:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a run needs to go on as if it had not stopped, as plain types and tensors."""
-        return {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "loss": self.loss_function.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.update.scaler.state_dict(),
-            "hooks": self.hooks.state_dict(),
-            "random": random_state(),
-            "metrics": self.metrics,
-            "evaluated_at": self.evaluated_at,
-            "config": self.config.data,
-            "name": self.config.name,
-            "sources": self.sources,
-            "choices": self.choices,
-            "samples": len(self.train_loader.dataset),
-            "classes": self.classes,
-            "num_classes": self.num_classes,
-        }
+        return state_of(self)
 
-    def _load(self, state: dict[str, Any]) -> None:
-        if state["classes"] != self.classes:
-            raise UserError(f"the checkpoint's classes are {state['classes']}, the data's are {self.classes}")
-        if state.get("samples", samples := len(self.train_loader.dataset)) != samples:
-            raise UserError(
-                f"the run was trained on {state['samples']} images, now there are {samples}: bring them back"
-            )
-        self.step = state["step"]
-        self.metrics, self.evaluated_at = state["metrics"], state["evaluated_at"]
-        self.model.load_state_dict(state["model"])
-        self.loss_function.load_state_dict(state["loss"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.update.scaler.load_state_dict(state["scaler"])
-        self.hooks.load_state_dict(state["hooks"])
-        set_random_state(state["random"])
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        restore(self, state)

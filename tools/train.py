@@ -10,7 +10,10 @@ A run is kept in runs/<config name>/<time>: its config, log, TensorBoard files a
 
 from __future__ import annotations
 
+import argparse
+import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="PATH",
         help="continue a run: the newest of this config (or of --work-dir), or that of a checkpoint or run folder",
     )
+    arguments.add_argument(
+        "--time-limit",
+        type=_seconds,
+        metavar="3h50m",
+        help="save and stop with exit status 75 after so long, counted from now, for --resume to continue",
+    )
     options = arguments.parse_intermixed_args(argv)
+    deadline = time.monotonic() + options.time_limit if options.time_limit else None
 
     config = load_config(options.config, options.overrides)
     require_valid(config)  # before the imports below, which take seconds
@@ -46,9 +56,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             folder = folder or folder_of(checkpoint)
     runner = Runner(config, folder, resume=checkpoint)
-    runner.train()
+    runner.train(deadline)
     print(f"checkpoint: {runner.work_dir / 'checkpoints' / 'last.pt'}")
     return 0
+
+
+def _seconds(text: str) -> int:
+    """ "3h50m", "90m", "1d12h", "45s"."""
+    found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    days, hours, minutes, seconds = (int(number or 0) for number in found.groups()) if found else (0, 0, 0, 0)
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if total == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: write it as 3h50m, 90m, 1d12h or 45s")
+    return total
 
 
 if __name__ == "__main__":

@@ -51,8 +51,15 @@ def watched(batches: Iterator[Any], timeout: float) -> Generator[Any, None, None
         yield batch
 
 
+def is_waiting() -> bool:
+    """Whether this process waits for a batch of its workers: nothing is half done, and an exception may come."""
+    return _Watch.anyone_waits
+
+
 class _Watch:
     """Stands between SIGCHLD and torch's handler of it, where there is such a signal and this is the main thread."""
+
+    anyone_waits = False
 
     def __init__(self) -> None:
         self.waiting = False
@@ -65,12 +72,12 @@ class _Watch:
             signal.signal(signal.SIGCHLD, _Forward(self, self._handler))
 
     def wait_for(self, batches: Iterator[Any]) -> Any:
-        self.waiting = True
+        self.waiting = _Watch.anyone_waits = True
         try:
             self.look()
             return next(batches)
         finally:
-            self.waiting = False
+            self.waiting = _Watch.anyone_waits = False
 
     def look(self) -> None:
         """Raise what torch has found out about its workers."""

@@ -8,7 +8,7 @@ import pickle
 import signal
 import weakref
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -189,7 +189,8 @@ def _by_workers(
         generator=torch.Generator(),  # else every `iter` draws from the global one
     )
     others = set(multiprocessing.active_children())
-    fetched = iter(loader)
+    with _signals_held_back():
+        fetched = iter(loader)
     _workers.update(set(multiprocessing.active_children()) - others)
     yield from watched(fetched, TIMEOUT)
 
@@ -198,17 +199,38 @@ def _same(batch: Any) -> Any:
     return batch
 
 
+# A signal to the process group is the training process's to act on; workers end when it closes them.
+_NOT_FOR_WORKERS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
+]
+
+
 def _start_worker(worker: int) -> None:
-    # A signal to the process group is the training process's to act on; workers end when it closes them.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for each in _NOT_FOR_WORKERS:
+        signal.signal(each, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_WORKERS)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """What is started meanwhile holds them back until it has learnt to ignore them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_WORKERS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _workers: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 @atexit.register
-def _end_workers() -> None:
+def kill_workers() -> None:
+    """End those that are left, at once."""
     # At exit multiprocessing sends its children a SIGTERM and waits for them: for ever, as ours do not listen to it.
     left = [child for child in multiprocessing.active_children() if child in _workers]
     if left and hasattr(signal, "SIGCHLD"):

@@ -120,7 +120,7 @@ def test_leaving_out_any_part_of_the_state_changes_the_result(tiny, working_dire
         saved["step"] = 5
     else:
         saved[part] = untouched[part]
-    resumed._load(saved)
+    resumed.load_state_dict(saved)
     resumed.train()
     states = whole.model.state_dict(), resumed.model.state_dict()
     assert any(not torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -1,0 +1,59 @@
+"""Everything that a run needs to go on as if it had not stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..datasets.loading.randomness import random_state, set_random_state
+from ..registry import UserError
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+
+def state_of(runner: Runner) -> dict[str, Any]:
+    """The state of a run between two steps, as plain types and tensors.
+
+    `left` names the hooks that had not acted in the last step when the run was stopped: they do when it goes on.
+    """
+    return {
+        "step": runner.step,
+        "epoch": runner.epoch,
+        "left": runner.hooks.left,
+        "model": runner.model.state_dict(),
+        "loss": runner.loss_function.state_dict(),
+        "optimizer": runner.optimizer.state_dict(),
+        "scaler": runner.update.scaler.state_dict(),
+        "hooks": runner.hooks.state_dict(),
+        "random": random_state(),
+        "metrics": runner.metrics,
+        "evaluated_at": runner.evaluated_at,
+        "config": runner.config.data,
+        "name": runner.config.name,
+        "sources": runner.sources,
+        "choices": runner.choices,
+        "samples": len(runner.train_loader.dataset),
+        "classes": runner.classes,
+        "num_classes": runner.num_classes,
+    }
+
+
+def restore(runner: Runner, state: dict[str, Any]) -> None:
+    """Put a run that has been built back to where a state was taken.
+
+    Raises:
+        UserError: the data has other classes, or another number of images.
+    """
+    if state["classes"] != runner.classes:
+        raise UserError(f"the checkpoint's classes are {state['classes']}, the data's are {runner.classes}")
+    if state["samples"] != (samples := len(runner.train_loader.dataset)):
+        raise UserError(f"the run was trained on {state['samples']} images, now there are {samples}: bring them back")
+    runner.step, runner.epoch = state["step"], state["epoch"]
+    runner.metrics, runner.evaluated_at = state["metrics"], state["evaluated_at"]
+    runner.model.load_state_dict(state["model"])
+    runner.loss_function.load_state_dict(state["loss"])
+    runner.optimizer.load_state_dict(state["optimizer"])
+    runner.update.scaler.load_state_dict(state["scaler"])
+    runner.hooks.load_state_dict(state["hooks"])
+    runner.hooks.left = list(state["left"])
+    set_random_state(state["random"])

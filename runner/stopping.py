@@ -1,0 +1,106 @@
+"""Ending a run from outside, or having it saved: signals, and a time limit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from types import FrameType
+
+from ..datasets.loading.lost_workers import is_waiting
+from ..datasets.loading.workers import kill_workers
+from ..registry import UserError
+
+# sysexits.h calls it "temporary failure, the user is invited to retry": a scheduler can queue the run again.
+TIME_IS_UP = 75
+
+
+class Stopping:
+    """Listens, while a run trains, for what ends it or wants it saved.
+
+        SIGINT (Ctrl-C)     save what is done and exit with 130; a second one ends the run at once
+        SIGTERM, SIGHUP     save what is done and exit with 143, 129
+        the time limit      save what is done and exit with 75
+        SIGUSR1             save after this step, and go on
+
+    A signal is only taken note of: the step that is being made is finished first. While the run waits for data nothing
+    is half done, and it ends there; an evaluation is given up after the batch that it has come to. Signals that the
+    program around this one handles or ignores are left to it.
+
+    Attributes:
+        save_now: SIGUSR1 has come; whoever saves sets it back.
+        in_haste: the run was told twice: nothing is saved any more.
+    """
+
+    def __init__(self) -> None:
+        self.save_now = self.in_haste = False
+        self._asked: BaseException | None = None
+        self._before: dict[int, object] = {}
+        self._process = os.getpid()
+
+    def listen(self, deadline: float | None = None) -> None:
+        """Begin to listen.
+
+        Args:
+            deadline: when the time is up, by `time.monotonic`.
+
+        Raises:
+            UserError: there is a deadline, and this system or this thread knows no alarm.
+        """
+        self._asked, self.save_now, self.in_haste = None, False, False
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        wanted = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if in_main_thread else ()
+        for each in [getattr(signal, name) for name in wanted if hasattr(signal, name)]:
+            if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler):
+                self._before[each] = signal.signal(each, self._on_signal)
+        if deadline is not None:
+            if not in_main_thread or not hasattr(signal, "setitimer"):
+                raise UserError("a time limit needs a system with alarm signals, and the main thread")
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_signal)
+            signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 1e-3))
+
+    def ignore(self) -> None:
+        """Listen no longer."""
+        if signal.SIGALRM in self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for each, handler in self._before.items():
+            signal.signal(each, handler)  # pyright: ignore[reportArgumentType]
+        self._before = {}
+
+    def check(self) -> None:
+        """Raise what ends the run, if it shall end: KeyboardInterrupt, or SystemExit with its exit status."""
+        if self._asked is not None:
+            raise self._asked
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a worker that has just been forked, and does not ignore signals yet
+            return
+        if number == getattr(signal, "SIGUSR1", None):
+            self.save_now = True
+            return
+        if number == signal.SIGINT and self._asked is not None:
+            self.in_haste = True
+            kill_workers()
+            raise KeyboardInterrupt
+        first = self._asked is None
+        self._asked = self._asked or _ending(number)
+        if first:
+            # Not through print or the log: this may have come in the middle of either.
+            os.write(2, f"{_what(number)}: the run ends after this step.{_MORE.get(number, '')}\n".encode())
+        if is_waiting():
+            raise self._asked
+
+
+_MORE = {int(signal.SIGINT): " Once more ends it at once."}
+
+
+def _what(number: int) -> str:
+    name = signal.Signals(number).name
+    return {"SIGINT": "interrupted", "SIGALRM": "the time is up"}.get(name, name)
+
+
+def _ending(number: int) -> BaseException:
+    if number == signal.SIGINT:
+        return KeyboardInterrupt()
+    return SystemExit(TIME_IS_UP if number == getattr(signal, "SIGALRM", None) else 128 + number)
