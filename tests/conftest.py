@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -109,3 +110,32 @@ def fingerprint_fixture():
 def figure(record_property):
     """What a test of a case of failure (`row`) has measured, in words: `figure("50 of 50 kills left a whole file")`."""
     return lambda text: record_property("figure", text)
+
+
+class Launcher:
+    """Tools in processes of their own, forked from one that has imported torch: each a group that can be signalled."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(ROOT / "tests/launcher.py")]
+        self.server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def start(self, *arguments: str, folder: Path, output: str) -> int:
+        return self._ask({"arguments": [str(each) for each in arguments], "folder": str(folder), "output": output})
+
+    def wait(self, process: int) -> int:
+        return self._ask({"wait": process})
+
+    def _ask(self, question: dict[str, Any]) -> int:
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(json.dumps(question) + "\n")
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def launcher():
+    launcher = Launcher()
+    yield launcher
+    launcher.server.kill()
+    launcher.server.wait()

@@ -6,11 +6,13 @@ import argparse
 import ast
 import importlib
 import io
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 from knoll.registry.errors import UserError
 
@@ -71,7 +73,16 @@ def run(tool: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
         return 0
     except KeyboardInterrupt:
         print("interrupted; --resume continues a run from its last checkpoint, if it has one", file=sys.stderr)
-        return INTERRUPTED
+        _leave(INTERRUPTED)
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process now: Python takes a second to take torch down, and one more Ctrl-C then shows a traceback."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(status)
 
 
 def parser(usage: str, doc: str | None) -> argparse.ArgumentParser:

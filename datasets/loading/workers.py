@@ -6,9 +6,11 @@ import atexit
 import multiprocessing
 import pickle
 import signal
+import sys
 import weakref
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
+from types import TracebackType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -210,6 +212,13 @@ def _start_worker(worker: int) -> None:
         signal.signal(each, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_WORKERS)
+    sys.excepthook = _tell_unless_cut_off
+
+
+def _tell_unless_cut_off(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    # multiprocessing calls it in the thread that hands over a batch: the training process may end in the middle of that.
+    if not issubclass(kind, (ConnectionError, EOFError)):
+        sys.__excepthook__(kind, error, trace)
 
 
 @contextmanager
