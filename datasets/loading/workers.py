@@ -216,7 +216,7 @@ def _start_worker(worker: int) -> None:
 
 
 def _tell_unless_cut_off(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    # multiprocessing calls it in the thread that hands over a batch: the training process may end in the middle of that.
+    # multiprocessing calls it in the thread that hands over a batch: the training process may end meanwhile.
     if not issubclass(kind, (ConnectionError, EOFError)):
         sys.__excepthook__(kind, error, trace)
 
