@@ -55,6 +55,7 @@ class Checkpoint(Hook):
         self.saved_at = runner.step
         if runner.step and runner.step == self.best_step:
             runner.save(keep=self.keep, best=True)  # the run may have been killed before best.pt was named
+            runner.saver.wait()  # workers are started after this
 
     def after_eval(self, runner: Runner, metrics: dict[str, float]) -> None:
         if self.best is None or math.isnan(metrics[self.best]):
@@ -64,9 +65,11 @@ class Checkpoint(Hook):
             self.is_best = True
 
     def end_iter(self, runner: Runner) -> None:
+        runner.saver.check()
         if self.is_best or runner.stopping.save_now or runner.is_due(self.steps):
             path = runner.save(keep=self.keep, best=self.is_best)
             if runner.stopping.save_now:
+                runner.saver.wait()
                 logger.info("SIGUSR1: saved %s", path)
             self.is_best = runner.stopping.save_now = False
             self.saved_at = runner.step
@@ -74,8 +77,11 @@ class Checkpoint(Hook):
     def after_run(self, runner: Runner) -> None:
         if runner.stopping.in_haste:
             return
-        if runner.is_between_steps and runner.step > self.saved_at:
-            logger.info("saved: %s", runner.save(keep=self.keep, best=False))  # it has been stopped
+        stopped = runner.is_between_steps and runner.step > self.saved_at
+        path = runner.save(keep=self.keep, best=False) if stopped else None
+        runner.saver.wait()
+        if path:
+            logger.info("saved: %s", path)
         if self.best_value is not None:
             source = runner.sources[str(self.best).partition("/")[0]]
             logger.info("best %s: %.4f (%s)", self.best, self.best_value, source)

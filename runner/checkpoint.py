@@ -1,63 +1,152 @@
-"""Checkpoint files: written whole or not at all, read without running anything that is in them."""
+"""Checkpoint files: written whole or not at all, verified before they are read, and nothing in them is ever run."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from ..registry import UserError
+from ..registry.sealed import SealingWriter, verify
 
-FORMAT = 2
+logger = logging.getLogger("knoll")
+
+FORMAT = 2  # 1 had no SHA-256, and the random draws of a run were others
 KEYS = (
     *("format", "step", "epoch", "left", "model", "loss", "optimizer", "scaler", "hooks", "random"),
     *("metrics", "evaluated_at", "config", "name", "sources", "choices", "samples", "classes", "num_classes"),
 )
+LINKS = ("last.pt", "best.pt")
+MOST_NAMED = 5  # in an error
 _STEP_FILE = re.compile(r"step_(\d+)\.pt")
 
 
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
 def save(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint so that the file of that name is at every moment whole: the old one or the new one."""
+    """Write a checkpoint so that the file of that name is at every moment whole: the old one or the new one.
+
+    Raises:
+        OSError: it could not be written. What was there before is untouched.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with _replacing(path) as partial, open(partial, "wb") as file:
+        _write(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write(state: dict[str, Any], file: BinaryIO) -> int:
+    """Returns how many bytes that took."""
+    writer = SealingWriter(file)
     try:
-        with open(partial, "wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
+        torch.save({"format": FORMAT, **state}, writer)  # pyright: ignore[reportArgumentType]  it can write and flush
+    except RuntimeError:
+        if writer.error is None:
+            raise
+        raise writer.error from None
+    writer.seal()
+    return writer.size
+
+
+def save_step(state: dict[str, Any], folder: Path, keep: int, best: bool) -> Path:
+    """Write the checkpoint of a step, name it the last, and the best if it is; keep so many of the newest.
+
+    Raises:
+        UserError: it could not be written, for the disk is full, say; what was there before is untouched.
+    """
+    path = step_file(folder, state["step"])
+    try:
+        save(state, path)
+        for name in LINKS if best else LINKS[:1]:
+            link(path, folder / name)
+    except OSError as error:
+        raise UserError(_not_written(path, error, state)) from error
+    for old in step_files(folder)[:-keep]:
+        old.unlink()
+    return path
+
+
+def link(source: Path, name: Path) -> None:
+    """Make `name` the same file as `source`: a second name, not a copy, so that it costs nothing and outlives it."""
+    with _replacing(name) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:  # a file system without hard links
+            with open(source, "rb") as whole, open(partial, "wb") as file:
+                shutil.copyfileobj(whole, file)
+                file.flush()
+                os.fsync(file.fileno())
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A name for a file that then becomes `path`, on the disk too; or goes, if it could not be written."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     _sync_folder(path.parent)
 
 
-def save_step(state: dict[str, Any], folder: Path, keep: int, best: bool) -> Path:
-    """Write the checkpoint of a step, name it the last, and the best if it is; keep so many of the newest."""
-    path = folder / f"step_{state['step']:08d}.pt"
-    save(state, path)
-    link(path, folder / "last.pt")
-    if best:
-        link(path, folder / "best.pt")
-    for old in step_files(folder)[:-keep]:
-        old.unlink()
-    return path
+def _sync_folder(folder: Path) -> None:
+    # A file's new name is on the disk only once its folder is.
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _not_written(path: Path, error: OSError, state: dict[str, Any]) -> str:
+    with open(os.devnull, "wb") as nowhere:
+        size = _write(state, nowhere)
+    free = shutil.disk_usage(next(place for place in path.absolute().parents if place.is_dir())).free
+    before = _newest_whole_in(path.parent)
+    return (
+        f"the checkpoint {path} could not be written: {error.strerror or error}\n"
+        f"It takes {size / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free there. "
+        f"{f'{before} is untouched and whole.' if before else 'There is none before it.'}\n"
+        "Make room, or keep fewer (hooks.checkpoint.keep); then --resume goes on from the last one, or name another "
+        "--work-dir."
+    )
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
 
 
 def load(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint, onto the CPU. Only plain types and tensors are accepted: nothing in the file is executed.
 
     Raises:
-        UserError: no such file, or not a checkpoint of ours.
+        UserError: no such file, a damaged one, or not a checkpoint of ours.
     """
     path = Path(path)
-    if not path.is_file():
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a checkpoint in it, such as {path / 'checkpoints' / 'last.pt'}")
+    if not path.exists():
         raise UserError(f"there is no checkpoint {path}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise anything
+        with open(path, "rb") as file:  # held open: what is read is what was verified
+            if reason := _damage(file):
+                raise UserError(f"{path} cannot be used: {reason}{_whole_beside(path)}")
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # a file of anything can raise anything
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(f"{path} is not a checkpoint that can be read safely: {reason}") from error
     missing = [key for key in KEYS if key not in state] if isinstance(state, dict) else KEYS
@@ -68,16 +157,32 @@ def load(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def link(source: Path, name: Path) -> None:
-    """Make `name` the same file as `source`: a second name, not a copy, so that it costs nothing and outlives it."""
-    partial = name.with_name(f".{name.name}.{os.getpid()}.partial")
-    partial.unlink(missing_ok=True)
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint file; None if it is what was written."""
     try:
-        os.link(source, partial)
-    except OSError:  # a file system without hard links
-        partial.write_bytes(source.read_bytes())
-    os.replace(partial, name)
-    _sync_folder(name.parent)
+        with open(path, "rb") as file:
+            return _damage(file)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+
+
+def _damage(file: BinaryIO) -> str | None:
+    try:
+        return None if verify(file) else "it carries no SHA-256: it was cut off, or this version did not write it"
+    except ValueError as error:
+        return str(error)
+
+
+def _whole_beside(path: Path) -> str:
+    whole = _newest_whole_in(path.parent)
+    return f". The newest beside it that is whole is {whole}" if whole else ""
+
+
+# --- choosing --------------------------------------------------------------------------------------------------------
+
+
+def step_file(folder: Path, step: int) -> Path:
+    return folder / f"step_{step:08d}.pt"
 
 
 def step_files(folder: Path) -> list[Path]:
@@ -91,24 +196,52 @@ def _step(file: Path) -> int:
 
 
 def newest(folder: Path) -> Path | None:
-    """The checkpoint of the latest step in a run's folder, or None."""
+    """The checkpoint of the latest step in a run's folder, whole or not, or None."""
     files = step_files(folder / "checkpoints")
     return files[-1] if files else None
 
 
-def set_aside(folder: Path, after: int) -> None:
-    """Rename the checkpoints of later steps: a run that continues from an earlier one will write them anew."""
-    for file in step_files(folder):
-        if _step(file) > after:
+def _newest_whole_in(checkpoints: Path) -> Path | None:
+    return next((file for file in reversed(step_files(checkpoints)) if damage(file) is None), None)
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """The checkpoint of the latest step in a run's folder that is whole, or None if there is none at all.
+
+    Raises:
+        UserError: there are some, and all are damaged.
+    """
+    damaged: dict[Path, str] = {}
+    for file in reversed(step_files(folder / "checkpoints")):
+        reason = damage(file)
+        if reason is None:
+            return file
+        logger.warning("passed over: %s cannot be used: %s", file, reason)
+        damaged[file] = reason
+    if damaged:
+        listed = "".join(f"\n  {file}: {reason}" for file, reason in list(damaged.items())[:MOST_NAMED])
+        raise UserError(f"no checkpoint of {folder} can be used:{listed}\nBring a copy back, or start a new run.")
+    return None
+
+
+# --- going on in a folder --------------------------------------------------------------------------------------------
+
+
+def make_ready(folder: Path, step: int) -> None:
+    """Prepare a folder of checkpoints for a run that begins, or goes on at a step.
+
+    Whatever is of later steps is renamed: the run will write it anew. So is what is damaged, under whichever name; a
+    damaged `last.pt` is named again by the next save, a damaged `best.pt` when the run has a new best. What a killed
+    process left half written goes: one run at a time has this folder.
+    """
+    for file in folder.glob(".*.partial"):
+        file.unlink()
+    for file in [*step_files(folder), *(folder / name for name in LINKS)]:
+        if not file.exists():
+            continue
+        if reason := damage(file):
+            aside = f"{file.name}.damaged"
+            logger.warning("%s is set aside as %s: %s", file, aside, reason)
+            os.replace(file, file.with_name(aside))
+        elif _step(file) > step:
             os.replace(file, file.with_name(f"{file.name}.superseded"))
-
-
-def _sync_folder(folder: Path) -> None:
-    # A file's new name is on the disk only once its folder is.
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

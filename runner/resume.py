@@ -8,33 +8,37 @@ from pathlib import Path
 from typing import Any
 
 from ..registry import HOOKS, UserError, make_experiment
-from .checkpoint import newest
+from .checkpoint import newest_whole
 from .run_folder import RUNS
 
 _ABSENT = "(not set)"
 
 
 def find_checkpoint(wanted: str, name: str, folder: Path | None) -> Path | None:
-    """The checkpoint to continue from.
+    """The checkpoint to continue from: of a folder, the one of the latest step that is whole.
 
     Args:
-        wanted: "auto", a checkpoint file, or a run's folder.
-        name: the config's name: "auto" takes the newest of its runs.
-        folder: the run's folder if one was given: "auto" looks only there.
+        wanted: "auto", "must", a checkpoint file, or a run's folder.
+        name: the config's name: "auto" and "must" take the newest of its runs.
+        folder: the run's folder if one was given: "auto" and "must" look only there.
 
     Returns:
         the file; None if "auto" found nothing.
 
     Raises:
-        UserError: a path that is not there, or holds no checkpoint.
+        UserError: a path that is not there, or holds no checkpoint; "must" found nothing; all there are, are damaged.
     """
-    if wanted == "auto":
+    if wanted in ("auto", "must"):
         # The newest run only: falling back on an older one would pass that one off as this.
         runs = [folder] if folder else sorted((RUNS / name).glob("*/"))
-        return newest(runs[-1]) if runs else None
+        found = newest_whole(runs[-1]) if runs else None
+        if found is None and wanted == "must":
+            place = runs[-1] if runs else RUNS / name
+            raise UserError(f"nothing to resume: there is no checkpoint in {place}. --resume alone starts a new run.")
+        return found
     path = Path(wanted)
     if path.is_dir():
-        found = newest(path)
+        found = newest_whole(path)
         if found is None:
             raise UserError(f"{path} holds no checkpoint (looked for {path}/checkpoints/step_*.pt)")
         return found

@@ -43,6 +43,7 @@ from .not_finite import require_finite
 from .parameter_table import parameter_table
 from .preflight import try_everything
 from .resume import require_same
+from .saving import Saver
 from .state import restore, state_of
 from .stopping import Stopping
 from .update import Update
@@ -105,6 +106,7 @@ class Runner:
         self.loss: Tensor
         self.logits: list[Tensor] = []
         self.device = torch.device("cpu")
+        self.saver = Saver()
         self.hooks = Hooks({name: HOOKS.build(hook) for name, hook in self.experiment.hooks.items()})
         self.choices: Choices = dict(state.get("choices", {})) if state else {}
         with same_choices(self.choices):
@@ -180,7 +182,7 @@ class Runner:
         self.work_dir = run_folder.make(self.work_dir, by_time=self._named_by_time)
         log = run_folder.log_to(self.work_dir)
         run_folder.describe(self.work_dir, self.config, self.step)
-        checkpoint.set_aside(self.work_dir / "checkpoints", after=self.step)
+        checkpoint.make_ready(self.work_dir / "checkpoints", self.step)
         logger.info("run: %s  (train data: %s)", self.work_dir, self.sources["train"])
         self.model.train()
         batches = self.train_loader.batches(self._batch_number(self.step), self._batch_number(self.total_steps))
@@ -208,6 +210,8 @@ class Runner:
         finally:
             try:
                 self.hooks.close(self)
+                if not self.stopping.in_haste:
+                    self.saver.wait()
             finally:
                 batches.close()  # ends the workers
                 self.stopping.ignore()
@@ -234,6 +238,8 @@ class Runner:
 
     def evaluate(self) -> dict[str, float]:
         """Measure every evaluation set, and log a line for each."""
+        if any(loader.num_workers for loader in self.evaluation_loaders.values()):
+            self.saver.wait()  # a process that is forked while a thread writes has that thread's locks
         measured = self.forward, self.evaluation_loaders, self.loss_function, self._evaluation_metrics
         before = random_state()
         try:
@@ -276,8 +282,8 @@ class Runner:
     # --- saving and loading --------------------------------------------------------------------------------------
 
     def save(self, keep: int, best: bool) -> Path:
-        """Write a checkpoint of this step; keep so many of the newest, and name this one the best if it is."""
-        return checkpoint.save_step(self.state_dict(), self.work_dir / "checkpoints", keep, best)
+        """Begin to write a checkpoint of this step; keep so many of the newest, and name it the best if it is."""
+        return self.saver.save(self.state_dict(), self.work_dir / "checkpoints", keep, best)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a run needs to go on as if it had not stopped, as plain types and tensors."""

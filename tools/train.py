@@ -3,6 +3,7 @@
     python tools/train.py configs/resnet34_flowers.py
     python tools/train.py configs/resnet34_flowers.py optimizer.lr=0.05 duration=3ep
     python tools/train.py configs/resnet34_flowers.py --resume
+    python tools/train.py configs/resnet34_flowers.py --resume=must
 
 The config is checked as a whole first: every mistake is listed, with its file and line, before any data is read.
 A run is kept in runs/<config name>/<time>: its config, log, TensorBoard files and checkpoints.
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="?",
         const="auto",
         metavar="PATH",
-        help="continue a run: the newest of this config (or of --work-dir), or that of a checkpoint or run folder",
+        help="continue a run: the newest of this config (or of --work-dir), or that of a checkpoint or run folder. "
+        "Where there is nothing to continue a new run begins; with --resume=must it is an error",
     )
     arguments.add_argument(
         "--time-limit",
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="3h50m",
         help="save and stop with exit status 75 after so long, counted from now, for --resume to continue",
     )
-    options = arguments.parse_intermixed_args(argv)
+    options = arguments.parse_intermixed_args(_resume_alone(sys.argv[1:] if argv is None else argv))
     deadline = time.monotonic() + options.time_limit if options.time_limit else None
 
     config = load_config(options.config, options.overrides)
@@ -59,6 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     runner.train(deadline)
     print(f"checkpoint: {runner.work_dir / 'checkpoints' / 'last.pt'}")
     return 0
+
+
+def _resume_alone(argv: Sequence[str]) -> list[str]:
+    """Mark a --resume that stands before an override or a config: argparse would take that for its PATH."""
+
+    def is_no_run(word: str) -> bool:
+        is_override = "=" in word and "/" not in word.partition("=")[0] and not Path(word).exists()
+        return is_override or word.endswith((".py", ".yaml", ".yml"))
+
+    pairs = zip(argv, [*argv[1:], ""], strict=True)
+    return ["--resume=auto" if word == "--resume" and is_no_run(after) else word for word, after in pairs]
 
 
 def _seconds(text: str) -> int:

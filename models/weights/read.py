@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...registry import UserError
 from ...registry.names import did_you_mean
+from ...registry.sealed import verify
 
 # Where training scripts keep a model's weights in what they save; averaged ones are taken only if there are no others.
 ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "model_ema", "state_dict_ema")
@@ -66,6 +67,11 @@ def read_weights(path: Path, entry: str | None = None) -> Found:
     _refuse_what_is_no_weights(path)
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
+    with open(path, "rb") as file:
+        try:
+            verify(file)  # files of others carry no SHA-256
+        except ValueError as error:
+            raise UserError(f"{path} cannot be used: {error}. Take another checkpoint of that run.") from error
     return unwrap(_load_torch(path), str(path), entry)
 
 

@@ -27,6 +27,7 @@ class KillAt(Hook):
         self.step = step
     def before_iter(self, runner) -> None:
         if runner.step == self.step:
+            runner.saver.wait()  # to know which step was saved last; kills while it writes have a test of their own
             os.kill(os.getpid(), signal.SIGKILL)
 '''
 
