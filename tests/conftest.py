@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +141,18 @@ def launcher():
     yield launcher
     launcher.server.kill()
     launcher.server.wait()
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """What Knoll's log says meanwhile."""
+    lines: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    handler = Collect()
+    logging.getLogger("knoll").addHandler(handler)
+    yield lines
+    logging.getLogger("knoll").removeHandler(handler)

@@ -11,7 +11,7 @@ import yaml
 
 from knoll.registry import LOSSES, UserError
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load
+from knoll.runner.checkpoint import load, save
 from knoll.runner.resume import find_checkpoint
 
 KILLER = '''
@@ -180,7 +180,7 @@ def test_continuing_from_an_earlier_checkpoint_sets_the_later_ones_aside(tiny, w
 def test_auto_does_not_pass_an_older_run_off_as_the_newest(working_directory):
     (working_directory / "runs/x/20260101-000000/checkpoints").mkdir(parents=True)
     old = working_directory / "runs/x/20260101-000000/checkpoints/step_00000002.pt"
-    old.touch()
+    save({}, old)
     assert find_checkpoint("auto", "x", None) == old.relative_to(working_directory)
     (working_directory / "runs/x/20260102-000000").mkdir()
     assert find_checkpoint("auto", "x", None) is None
