@@ -8,10 +8,10 @@ import shutil
 import sys
 from http.client import HTTPException
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.request import Request, urlopen
 
 from .errors import UnavailableError
+from .partial import partial_folder
 
 TIMEOUT = 15.0  # seconds without an answer
 
@@ -29,8 +29,8 @@ def download(url: str, path: Path, sha256: str | None = None) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".partial") as folder:
-            partial = Path(folder, path.name)
+        with partial_folder(path) as folder:
+            partial = folder / path.name
             _copy(url, partial)
             _require_right(partial, sha256)
             os.replace(partial, path)

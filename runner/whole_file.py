@@ -6,16 +6,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ..registry import UserError
+from ..registry.partial import partial_folder
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A file of the same name in a folder beside `path`, to write to; if all goes well it becomes `path`."""
-    with TemporaryDirectory(dir=path.absolute().parent, prefix=f".{path.stem}.", suffix=".partial") as folder:
-        partial = Path(folder, path.name)
+    with partial_folder(path.absolute()) as folder:
+        partial = folder / path.name
         yield partial
         os.replace(partial, path)
 

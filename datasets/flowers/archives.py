@@ -14,10 +14,10 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from tempfile import TemporaryDirectory
 from typing import IO, Any, NamedTuple
 
 from ...registry import UnavailableError
+from ...registry.partial import partial_folder
 
 RATIO = 100  # unpacked to packed; photographs are at 1, tables at 10, the largest that deflate reaches is 1032
 ALWAYS = 10_000_000  # bytes that may come out of however small an archive
@@ -57,8 +57,8 @@ def unpack(archive: Path, folder: Path, top: str = "", most: int | None = None) 
     try:
         limit = most if most is not None else max(ALWAYS, RATIO * archive.stat().st_size)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".partial") as partial:
-            everything = Path(partial, "all")
+        with partial_folder(folder) as partial:
+            everything = partial / "all"
             everything.mkdir()
             with _members(archive) as members:
                 for place, member in _judged(members, limit):

@@ -106,8 +106,7 @@ def test_from_a_shell_too(tiny, tool):
     files = write_wrong_files()
     for name, *arguments in (
         ("train", "tiny.yaml", "--work-dir", "new", "--resume", files["random bytes"]),
-        ("test", files["legacy tar"]),
-        ("predict", files["TorchScript"], "--random", "1"),
+        ("test", files["TorchScript"]),
     ):
         done = tool(name, *arguments)
         assert done.returncode == 2
