@@ -100,17 +100,18 @@ def test_what_is_no_checkpoint_is_refused_everywhere(tiny, working_directory, fi
 
 
 @pytest.mark.row(21)
-@pytest.mark.slow
-def test_from_a_shell_too(tiny, tool):
+def test_from_a_shell_too(tiny, launcher, working_directory):
     Path("tiny.yaml").write_text(yaml.safe_dump(tiny))
     files = write_wrong_files()
     for name, *arguments in (
         ("train", "tiny.yaml", "--work-dir", "new", "--resume", files["random bytes"]),
-        ("test", files["TorchScript"]),
+        ("test", files["legacy tar"]),
+        ("predict", files["TorchScript"], "--random", "1"),
     ):
-        done = tool(name, *arguments)
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"error: {arguments[-1] if name == 'train' else arguments[0]} ")
-        assert len(done.stderr.splitlines()) < 10
-        assert "Traceback" not in done.stderr + done.stdout
+        process = launcher.start(name, *arguments, folder=working_directory, output=f"{name}.txt")
+        assert launcher.wait(process) == 2
+        told = Path(f"{name}.txt").read_text()
+        assert told.startswith(f"error: {next(each for each in arguments if isinstance(each, Path))} ")
+        assert len(told.splitlines()) < 10
+        assert "Traceback" not in told
     assert not Path("new").exists()
