@@ -230,11 +230,11 @@ def test_a_run_ends_at_the_step_after_a_failed_save(tiny, monkeypatch):
     def save_after_the_third() -> None:
         step()
         if runner.step == 3:
-            monkeypatch.setattr(os, "replace", full)
-            runner.save(keep=2, best=False)
-            assert runner.saver._thread is not None
-            runner.saver._thread.join()
-            monkeypatch.undo()
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "replace", full)
+                runner.save(keep=2, best=False)
+                assert runner.saver._thread is not None
+                runner.saver._thread.join()
 
     runner.update.step = save_after_the_third
     with pytest.raises(UserError, match="No space left on device"):
