@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 
+from .reliability.plugin import pytest_addoption, pytest_configure  # noqa: F401  pytest finds them here
+
 ROOT = Path(__file__).parents[1]
 
 # Everything here is small: several threads would wait for one another, most of all where other programs run too.
