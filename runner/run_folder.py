@@ -18,6 +18,7 @@ import torch
 from ..registry import Config, UserError
 from ..registry.discover import PACKAGE_ROOT
 from .checkpoint import newest
+from .known_holes import warn_of_known_holes
 
 RUNS = Path("runs")
 
@@ -120,6 +121,7 @@ def start_logging() -> logging.Logger:
         logger.addHandler(_Console())
         logger.setLevel(logging.INFO)
         logger.propagate = False
+    warn_of_known_holes()
     return logger
 
 

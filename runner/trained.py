@@ -28,6 +28,7 @@ from ..registry import (
 from . import checkpoint
 from .data import build_evaluation_loaders
 from .forward import Forward
+from .known_holes import warn_of_known_holes
 from .labels import all_labels, is_multi_label, require_fitting, require_known_classes
 from .metrics import MetricSet
 
@@ -60,6 +61,7 @@ class Trained:
     def __init__(
         self, path: str | Path, overrides: Sequence[str] = (), device: str = "auto", trust: bool = False
     ) -> None:
+        warn_of_known_holes()
         config, state = _read(Path(path), overrides, trust)
         require_valid(config)
         self.experiment = make_experiment(config.data)

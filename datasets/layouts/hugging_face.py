@@ -53,6 +53,8 @@ class HuggingFace(EncodedImages):
         source: str | None = None,
     ) -> None:
         library = _import_library()
+        if path == "pandas":
+            raise UserError('HuggingFace: "pandas" reads pickles, which can run any code: save the data as parquet')
         try:
             if _written_by_save_to_disk(path):
                 dataset = _saved_split(library.load_from_disk(path), path, split)

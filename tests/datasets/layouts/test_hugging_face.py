@@ -143,3 +143,10 @@ def test_in_a_folder_that_hides_the_package():
     code = "from knoll.datasets.layouts.hugging_face import HuggingFace; HuggingFace('mnist')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "whose folder `datasets` hides the package of that name" in done.stderr
+
+
+def test_pickles_are_refused_before_anything_is_read():
+    Path("data.pkl").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+    with pytest.raises(UserError, match="pickles"):
+        HuggingFace("pandas", data_files="data.pkl")
+    assert not Path("ran").exists()
