@@ -19,13 +19,14 @@ TIMEOUT = 15.0  # seconds without an answer
 def download(url: str, path: Path, sha256: str | None = None) -> None:
     """Fetch a file. What is at `path` stays until it is replaced by a whole and verified one.
 
-    torch.hub's download knows no timeout, and keeps what came before a connection broke unless a hash is given.
+    torch.hub's download knows no timeout, keeps what came before a connection broke unless a hash is given, and does
+    not mind being led from https to http, where anyone on the way could answer.
 
     Args:
         sha256: what its SHA-256 must be, or begin with.
 
     Raises:
-        UnavailableError: no connection, one that broke, a page of HTML, or another SHA-256.
+        UnavailableError: no connection, one that broke or is no longer encrypted, a page of HTML, or another SHA-256.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +52,8 @@ def _copy(url: str, path: Path) -> None:
     from rich.progress import wrap_file
 
     with urlopen(Request(url, headers={"User-Agent": "knoll"}), timeout=TIMEOUT) as answer, open(path, "wb") as file:
+        if url.startswith("https://") and not answer.url.startswith("https://"):
+            raise ValueError(f"it leads on to {answer.url}, which is not encrypted")
         promised = int(answer.headers.get("Content-Length") or 0)
         console, hidden = Console(stderr=True), not sys.stderr.isatty()
         with wrap_file(answer, promised, description=path.name, console=console, disable=hidden) as reader:

@@ -123,3 +123,13 @@ def test_an_address_that_leads_nowhere(url):
 def test_a_place_that_cannot_be_written(server):
     Path("file").write_bytes(b"")
     refusal(server.url(), Path("file/inside.bin"))
+
+
+def test_an_encrypted_address_that_leads_to_one_that_is_not(server, monkeypatch):
+    # Of the redirection only its outcome: https would need a certificate.
+    opened = download.urlopen(server.url())
+    monkeypatch.setattr(download, "urlopen", lambda request, timeout: opened)
+    assert f"leads on to {server.url()}, which is not encrypted" in refusal(
+        "https://example.org/file", Path("file.bin")
+    )
+    assert list(Path().iterdir()) == []
