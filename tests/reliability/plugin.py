@@ -72,7 +72,7 @@ class Rows:
         lines = {number: table.line(number, text) for number, text in self._shown().items()}
         if path := self._path("reliability"):
             kept = table.read(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            before = {number: kept.get(number) or table.line(number, table.shown([])) for number in CASES}
+            before = {number: kept.get(number) or table.line(number, table.NOT_RUN) for number in CASES}
             path.write_text(table.write(before | lines), encoding="utf-8")
             self.lines.append(f"{path}: wrote {len(lines)} of {len(CASES)} rows")
         if path := self._path("hold_reliability"):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from .cases import CASES, GROUPS
 
 NOT_MEASURED = "not measured: "
+NOT_RUN = NOT_MEASURED + "its tests have not been run"
 
 _HEAD = """# What does not break
 
