@@ -24,7 +24,7 @@ def blocks(page: str, language: str = "bash") -> list[str]:
 
 def commands() -> list[str]:
     """The lines that call a tool, once each."""
-    lines = [line for page in PAGES for block in blocks(page) for line in block.splitlines()]
+    lines = [line for page in PAGES for block in blocks(page) for line in block.replace("\\\n", "").splitlines()]
     return list(
         dict.fromkeys(found[1] for line in lines if (found := re.search(r"(python tools/[^#]*?) *(#.*)?$", line)))
     )
