@@ -1,22 +1,21 @@
-"""Tests of cases of failure: `--row 18` runs those of one case, `--reliability FILE` writes what all of them showed."""
+"""Tests of the cases of failure: `--row 18` runs those of one, `--write-reliability` writes what they showed."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from . import table
 from .cases import CASES
 
+TABLE = "docs/reliability.md"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("reliability", "the table of the cases of failure")
     group.addoption("--row", type=int, action="append", metavar="N", help="only the tests of this case of failure")
-    group.addoption("--reliability", type=Path, metavar="FILE", help="write what the cases showed into this table")
-    group.addoption(
-        "--hold-reliability", type=Path, metavar="FILE", help="fail if this table says other than they showed"
-    )
+    # No FILE: pytest looks for conftest.py, and so for these options, where an argument that is a path leads.
+    group.addoption("--write-reliability", action="store_true", help=f"write what the cases showed into {TABLE}")
+    group.addoption("--hold-reliability", action="store_true", help=f"fail if {TABLE} says other than they showed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,6 +33,7 @@ class Rows:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        self.path = config.rootpath / TABLE
         self.tests: dict[int, list[str]] = {number: [] for number in CASES}
         self.ended: dict[str, table.Test] = {}
         self.collected_all = False
@@ -70,14 +70,14 @@ class Rows:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         lines = {number: table.line(number, text) for number, text in self._shown().items()}
-        if path := self._path("reliability"):
-            kept = table.read(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            before = {number: kept.get(number) or table.line(number, table.NOT_RUN) for number in CASES}
-            path.write_text(table.write(before | lines), encoding="utf-8")
-            self.lines.append(f"{path}: wrote {len(lines)} of {len(CASES)} rows")
-        if path := self._path("hold_reliability"):
-            wrong = table.differences(table.read(path.read_text(encoding="utf-8")) if path.is_file() else {}, lines)
-            self.lines.append(f"{path}: {len(wrong)} of {len(lines)} rows that were run say other than they showed")
+        if self.config.getoption("write_reliability"):
+            before = {number: self._claimed().get(number) or table.line(number, table.NOT_RUN) for number in CASES}
+            self.path.parent.mkdir(exist_ok=True)
+            self.path.write_text(table.write(before | lines), encoding="utf-8")
+            self.lines.append(f"{TABLE}: wrote {len(lines)} of {len(CASES)} rows")
+        if self.config.getoption("hold_reliability"):
+            wrong = table.differences(self._claimed(), lines)
+            self.lines.append(f"{TABLE}: {len(wrong)} of {len(lines)} rows that were run say other than they showed")
             self.lines += wrong
             if wrong and session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -94,6 +94,5 @@ class Rows:
         whole = {number: ids for number, ids in self.tests.items() if self.ended.keys() >= set(ids)}
         return {number: table.shown([self.ended[each] for each in ids]) for number, ids in whole.items()}
 
-    def _path(self, option: str) -> Path | None:
-        path = self.config.getoption(option)
-        return self.config.invocation_params.dir / path if path else None
+    def _claimed(self) -> dict[int, str]:
+        return table.read(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}

@@ -19,8 +19,8 @@ _HEAD = """# What does not break
 Cases in which a training system may lose work, repeat it, or compute something else in silence, and what Knoll did in
 each: with real processes, real signals, real bad files. The tests wrote this table; a row tells what its tests counted.
 
-`pytest --row 18` repeats a row alone; with `--reliability docs/reliability.md` it writes that row anew. CI runs all
-tests with `--hold-reliability docs/reliability.md`: it fails if a row says other than they showed.
+`pytest --row 18` repeats a row alone; with `--write-reliability` it writes that row anew. CI runs all tests with
+`--hold-reliability`: it fails if a row says other than they showed.
 
 Last written {}.
 """

@@ -101,35 +101,36 @@ def results(table: Path) -> dict[int, str]:
 
 
 def test_what_each_row_showed_is_written_and_held_to(suite):
-    table = Path("table.md")
-    assert run("--reliability", "table.md").returncode == 1  # for two tests fail
+    table = Path("docs/reliability.md")
+    assert run("--write-reliability").returncode == 1  # for two tests fail
     written = results(table)
     assert sorted(written) == list(range(1, 46))
     assert {number: written[number] for number in SHOWN} == SHOWN
 
     # Times vary; that a test has gone, or counts something else, does not.
     suite.write_text(SUITE.replace("3.21 s", "0.04 s").replace("assert 0", "").replace("raise OSError", ""))
-    assert run("--reliability", "table.md").returncode == 0
+    assert run("--write-reliability").returncode == 0
     before = table.read_bytes()
-    assert run("--hold-reliability", "table.md").returncode == 0
+    assert run("--hold-reliability").returncode == 0
     suite.write_text(suite.read_text().replace("mark.row(1)", "mark.row(2)").replace('"both"', '"49 of 50"'))
-    held = run("--hold-reliability", "table.md")
+    held = run("--hold-reliability")
     assert held.returncode == 1
     assert "4 of 45 rows" in held.stdout
     assert re.findall(r"^row (\d+)$", held.stdout, re.MULTILINE) == ["1", "2", "6", "7"]
     assert re.search(r"says .*50 of 50 kills.*\n.*showed .*not measured: there is no test", held.stdout)
     assert table.read_bytes() == before
-    assert run("--hold-reliability", "none.md").returncode == 1
+    table.unlink()
+    assert run("--hold-reliability").returncode == 1
 
 
 def test_a_row_alone(suite):
-    table = Path("table.md")
-    run("--reliability", "table.md")
+    table = Path("docs/reliability.md")
+    run("--write-reliability")
     suite.write_text(SUITE.replace("50 of 50", "49 of 50").replace('"both"', '"neither"'))
-    done = run("--row", "1", "--row", "6", "--hold-reliability", "table.md")
+    done = run("--row", "1", "--row", "6", "--hold-reliability")
     assert "2 passed, 8 deselected" in done.stdout
     assert re.findall(r"^row (\d+)$", done.stdout, re.MULTILINE) == ["1", "6", "7"]
-    assert run("--row", "1", "--reliability", "table.md").returncode == 0
+    assert run("--row", "1", "--write-reliability").returncode == 0
     assert results(table) | SHOWN == results(table) | {1: SHOWN[1]}
     assert results(table)[1] == SHOWN[1].replace("50 of 50", "49 of 50")
 
@@ -139,11 +140,11 @@ PARTS = [["tests/test_suite.py"], ["-k", "workers0"], ["--deselect=tests/test_su
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_of_the_tests_says_nothing_of_rows_that_it_does_not_run_whole(suite, part):
-    table = Path("table.md")
-    run("--reliability", "table.md")
+    table = Path("docs/reliability.md")
+    run("--write-reliability")
     before = results(table)
     suite.write_text(SUITE.replace("{workers} workers", "{workers} processes"))
-    run("--reliability", "table.md", *part)
+    run("--write-reliability", *part)
     assert results(table)[2] == before[2]
 
 
