@@ -39,7 +39,7 @@ from .evaluate import evaluate, in_words
 from .forward import Forward
 from .labels import checked
 from .metrics import MetricSet
-from .not_finite import require_finite
+from .not_finite import note_not_finite, require_finite, require_finite_weights
 from .parameter_table import parameter_table
 from .preflight import try_everything
 from .resume import require_same
@@ -250,6 +250,7 @@ class Runner:
         self.evaluated_at = self.step
         for line in in_words(self.metrics, self.sources):
             logger.info("epoch %d/%d  step %d  %s", self.epoch + 1, self.epochs, self.step, line)
+        note_not_finite(self.metrics)
         return self.metrics
 
     # --- what hooks ask for --------------------------------------------------------------------------------------
@@ -283,6 +284,7 @@ class Runner:
 
     def save(self, keep: int, best: bool) -> Path:
         """Begin to write a checkpoint of this step; keep so many of the newest, and name it the best if it is."""
+        require_finite_weights(self)
         return self.saver.save(self.state_dict(), self.work_dir / "checkpoints", keep, best)
 
     def state_dict(self) -> dict[str, Any]:

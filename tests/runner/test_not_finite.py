@@ -76,9 +76,10 @@ def names_of(runner: Runner, numbers: range) -> list[str]:
     return [runner.train_loader.dataset.name(index) for batch in batches for index in batch.indices.tolist()]
 
 
+@pytest.mark.row(31)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_loss_that_is_not_finite_stops_the_run(normalised, value, precision):
+def test_a_loss_that_is_not_finite_stops_the_run(normalised, value, precision, figure):
     """The fourth update is of one batch; the third of the batches 6 to 8, and the second of them is spoilt."""
     normalised["hooks"]["spoil"] = dict(type="Spoil", step=2, batch=1, value=value)
     runner = Runner(normalised | dict(precision=precision), "run")
@@ -94,8 +95,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(normalised, value, precision):
     saved = torch.load("run/checkpoints/last.pt", weights_only=True)
     assert saved["step"] == 2
     assert all(value.isfinite().all() for value in saved["model"].values())
+    figure(f"{precision}, {value}: stopped in step {runner.step + 1}; 1 of 1 spoilt image named; SHA as before it")
 
 
+@pytest.mark.row(31)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("factor", [float("inf"), float("nan")])
 def test_a_gradient_that_is_not_finite_stops_the_run_too(normalised, precision, factor):
@@ -113,7 +116,8 @@ def test_a_gradient_that_is_not_finite_stops_the_run_too(normalised, precision, 
     assert f"All images of that batch: {', '.join(names_of(runner, range(2, 3)))}\n" in said
 
 
-def test_gradients_that_overflow_in_fp16_are_the_scalers_business(tiny):
+@pytest.mark.row(31)
+def test_gradients_that_overflow_in_fp16_are_the_scalers_business(tiny, figure):
     """It leaves out the step, halves its scale, and the run goes on."""
     tiny |= dict(loss=dict(type="InTheGradient"), accumulate=1, precision="fp16", duration=6)
     runner = Runner(tiny, "run")
@@ -131,6 +135,7 @@ def test_gradients_that_overflow_in_fp16_are_the_scalers_business(tiny):
     assert scale[1:3] == [65536.0, 32768.0]
     assert weights[2] == weights[1]
     assert len(set(weights)) == 5
+    figure(f"fp16 overflow: the scale falls from {scale[1]:.0f} to {scale[2]:.0f}, {runner.step} of 6 steps go on")
 
 
 def test_a_config_can_go_on(tiny):
