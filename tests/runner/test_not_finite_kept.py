@@ -43,14 +43,19 @@ class Counted(Spoil):
 
 
 class Explode(Hook):
-    """Lets one step of the optimizer overflow: 1e39 is no float32."""
+    """Lets one step of the optimizer overflow: 2 * 3e38 is no float32."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
+    def setup(self, runner: Runner) -> None:
+        runner.experiment.clip_norm = None
+
     def before_update(self, runner: Runner) -> None:
         if runner.step == self.step:
-            runner.optimizer.param_groups[0]["lr"] = 1e39
+            runner.optimizer.param_groups[0]["lr"] = 3e38
+            for parameter in runner.model.parameters():
+                parameter.grad = torch.full_like(parameter, 2)
 
 
 class CountingLoss(nn.CrossEntropyLoss):
@@ -160,21 +165,17 @@ def test_the_batch_is_kept_to_be_looked_at(tiny, figure):
 
 
 def test_rows_of_a_table_are_kept_without_a_picture(tiny):
-    """Labels whose squares are no float32."""
-    rng = np.random.default_rng(0)
-    arrays = {f"{part}_images": rng.normal(size=(42, 5)).astype(np.float32) for part in ("train", "val")}
-    arrays |= {f"{part}_labels": rng.normal(size=(42, 1)) for part in ("train", "val")}
-    arrays["train_labels"][17] = 1e30
-    np.savez("arrays.npz", **arrays)
-    tiny["model"] = dict(
-        type="ImageClassifier",
-        backbone=dict(type="MLP", in_shape=[5], widths=[4]),
-        head=dict(type="LinearHead", num_classes=1),
-    )
-    tiny["train"]["transforms"] = tiny["evaluation"]["val"]["transforms"] = []
+    """Features whose products with the weights are no float32."""
+    rows = np.random.default_rng(0).normal(size=(42, 5))
+    rows[17] = 3e38
+    lines = [",".join(f"{value:.6g}" for value in [*row, number % 4]) for number, row in enumerate(rows)]
+    Path("rows.csv").write_text("\n".join(lines))
+    backbone = dict(type="MLP", in_shape=[5], widths=[40, 40])
+    tiny["model"] = dict(type="ImageClassifier", backbone=backbone, head=dict(type="LinearHead", num_classes=4))
+    tiny["train"] = dict(dataset=dict(type="Table", path="rows.csv"), batch_size=4)
     del tiny["hooks"]["checkpoint"]["best"]
-    said = message(Runner(tiny | dict(loss=dict(type="MSELoss"), metrics={}), "run"))
-    assert "Their losses are not finite: train/00017\n" in said
+    said = message(Runner(tiny | dict(evaluation={}), "run"))
+    assert "Their logits are not finite: line 18\n" in said
     [folder] = Path("run/not_finite").iterdir()
     assert [file.name for file in folder.iterdir()] == ["batch.pt"]
 
