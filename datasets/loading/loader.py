@@ -67,6 +67,7 @@ class _Loader:
         self.num_workers = num_workers
         self.start_method: StartMethod | None = start_method
         self.device = torch.device("cpu")
+        self.transforms = list(transforms)
         self.skipped: dict[int, str] = {}
         self._pipeline = Pipeline(transforms, seed)
         self._samples = Samples(dataset, self._pipeline, skip)
