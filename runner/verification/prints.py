@@ -44,8 +44,8 @@ def state_of(runner: Runner) -> Iterator[Entry]:
 
 
 def outside_of(runner: Runner) -> Iterator[Entry]:
-    """What hooks, model, loss, transforms and sampler keep in attributes, where no checkpoint looks: numbers, arrays,
-    generators. Not those of hooks that only record."""
+    """What hooks, model, loss, transforms, data set and sampler keep in attributes, where no checkpoint looks: plain
+    values, arrays, generators. Not those of hooks that only record."""
     owners: dict[str, Any] = {
         f"hooks.{name}": hook for name, hook in runner.hooks.by_name.items() if not hook.only_records
     }
@@ -69,7 +69,7 @@ def _attributes(owner: Any) -> dict[str, Any]:
 def _may_be_a_state(value: Any) -> bool:
     if isinstance(value, (Tensor, np.ndarray)):
         return value.size < 10_000 if isinstance(value, np.ndarray) else value.numel() < 10_000
-    return isinstance(value, (int, float, np.number, torch.Generator, np.random.Generator, random.Random))
+    return isinstance(value, (*_PLAIN, np.number, torch.Generator, np.random.Generator, random.Random))
 
 
 def prints(found: Iterable[Entry]) -> Prints:

@@ -18,6 +18,8 @@ from knoll.hooks.hook import Hook
 from knoll.models.backbones.lenet import LeNet5
 from knoll.registry import BACKBONES, HOOKS, LOSSES, OPTIMIZERS, TRANSFORMS, UserError, config_from_dict
 from knoll.runner.verification import Report, verify
+from knoll.tools.cli import run
+from knoll.tools.verify_resume import main
 
 
 class CountingHook(Hook):
@@ -183,7 +185,9 @@ def test_what_the_checkpoint_does_not_hold_is_found_and_named(tiny, fault, stop,
     report = verified(tiny, stops=[stop])
     assert not report.is_equal
     first, *rest = report.explanation
-    assert re.match(rf"step {step}: {entry} first differs there: \d+ of \d+ numbers differ, the largest by \d", first)
+    assert re.match(
+        rf"step {step}: {entry} first differs there: [\d,]+ of [\d,]+ numbers differ, the largest by", first
+    )
     assert f"  {kept}" in rest
     figure(f"verify_resume finds {fault}: {first.partition(' there')[0]}; named: {kept}")
 
@@ -286,15 +290,24 @@ def test_a_process_that_is_killed_keeps_nothing(tiny, tool, working_directory, f
     assert done.returncode == 1, done.stderr
     lines = done.stdout.splitlines()
     assert "it differs:" in lines
-    assert re.match(r"step 3: model\.\S+ first differs there: \d+ of \d+ numbers differ", lines[-4]), done.stdout
+    assert re.match(r"step 3: model\.\S+ first differs there: [\d,]+ of [\d,]+ numbers", lines[-4]), done.stdout
     assert lines[-1].startswith("  hooks.mine.scale: 0.")
     assert lines[-1].endswith(", None after")
     assert sorted(working_directory.iterdir()) == before
     figure(f"verify_resume --kill: {lines[-4].partition(' there')[0]}; named: hooks.mine.scale")
 
 
-def test_a_mistake_in_the_config_is_a_users_error(tool, working_directory, tiny):
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--at", "1", "--steps", "2"], 0, "equal: stopped after step 1 and resumed"),
+        (["hooks.mine.type=ForgetfulHook"], 1, "resumed after step 4: hooks.mine.calls was not restored: 0"),
+        (["optimizer.rl=0.1"], 2, "optimizer.rl"),
+        (["--at", "8"], 2, "--at 8: a run of 8 steps"),
+    ],
+)
+def test_its_exit_status_says_what_came_out(tiny, working_directory, capsys, words, status, said):
     (working_directory / "tiny.yaml").write_text(yaml.safe_dump(tiny))
-    done = tool("verify_resume", "tiny.yaml", "optimizer.rl=0.1")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+    assert run(main, ["tiny.yaml", *words]) == status
+    assert said in "".join(capsys.readouterr())
+    assert sorted(file.name for file in working_directory.iterdir()) == ["arrays.npz", "tiny.yaml"]
