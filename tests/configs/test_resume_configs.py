@@ -52,6 +52,7 @@ def test_it_resumes_exactly_in_other_precisions(precision, small, figure):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.row(11)
 @pytest.mark.usefixtures("data")
 def test_it_resumes_exactly_when_it_was_killed(small, figure):

@@ -16,7 +16,7 @@ from torch.utils.data import get_worker_info
 
 from knoll.hooks.hook import Hook
 from knoll.models.backbones.lenet import LeNet5
-from knoll.registry import BACKBONES, HOOKS, LOSSES, OPTIMIZERS, TRANSFORMS, UserError, config_from_dict
+from knoll.registry import BACKBONES, HOOKS, LOSSES, OPTIMIZERS, TRANSFORMS, UserError, config_from_dict, require_valid
 from knoll.runner.verification import Report, verify
 from knoll.tools.cli import run
 from knoll.tools.verify_resume import main
@@ -56,18 +56,6 @@ class EpochHook(CountingHook):
 
     def before_epoch(self, runner) -> None:
         self.calls += 1
-
-
-class FirstBatchHook(Hook):
-    """Keeps in its class what it measured first: seen only by a process that has not seen an earlier run."""
-
-    scale: float | None = None
-
-    def before_update(self, runner) -> None:
-        kind = type(self)
-        kind.scale = kind.scale or float(runner.batches[0].images.mean())
-        for parameter in runner.model.parameters():
-            parameter.grad *= kind.scale
 
 
 class NoisyNet(LeNet5):
@@ -128,7 +116,7 @@ class LosingSGD(torch.optim.SGD):
 
 
 REGISTERED = {
-    HOOKS: (CountingHook, CountingHookWithState, ForgetfulHook, EpochHook, FirstBatchHook),
+    HOOKS: (CountingHook, CountingHookWithState, ForgetfulHook, EpochHook),
     BACKBONES: (NoisyNet, NumpyDropoutNet),
     LOSSES: (CountingLoss,),
     TRANSFORMS: (OwnGenerator, Clock, ByWorker),
@@ -166,6 +154,21 @@ def verified(config: dict[str, Any], **options: Any) -> Report:
     assert not Path("runs").exists()
     return report
 
+
+PLUGIN = '''
+from knoll.hooks.hook import Hook
+from knoll.registry import HOOKS
+
+@HOOKS.register_module()
+class KeptInTheClass(Hook):
+    """Keeps in its class what it measured first."""
+    scale = None
+    def before_update(self, runner):
+        kind = type(self)
+        kind.scale = kind.scale or float(runner.batches[0].images.mean())
+        for parameter in runner.model.parameters():
+            parameter.grad *= kind.scale
+'''
 
 # The fault, the stop, the step after it in which it shows, the entry, and what is told of what the checkpoint lacks.
 # An epoch has 4 steps, of 10 batches: three take three of them.
@@ -258,43 +261,25 @@ def test_a_stop_that_is_none_is_refused(tiny, options, said):
         verified(tiny, **options)
 
 
-PLUGIN = '''
-from knoll.hooks.hook import Hook
-from knoll.registry import HOOKS
-
-@HOOKS.register_module()
-class KeptInTheClass(Hook):
-    """Keeps in its class what it measured first."""
-    scale = None
-    def before_update(self, runner):
-        kind = type(self)
-        kind.scale = kind.scale or float(runner.batches[0].images.mean())
-        for parameter in runner.model.parameters():
-            parameter.grad *= kind.scale
-'''
-
-
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.row(13)
-def test_a_process_that_is_killed_keeps_nothing(tiny, tool, working_directory, figure):
+def test_a_process_that_is_killed_keeps_nothing(tiny, working_directory, figure):
     """What a class keeps is there again in the same process, and only there."""
-    change(tiny, "FirstBatchHook")
-    assert verified(tiny, steps=4).is_equal
-
     (working_directory / "plugins").mkdir()
     (working_directory / "plugins/kept.py").write_text(PLUGIN)
-    tiny["hooks"]["mine"]["type"] = "KeptInTheClass"
-    (working_directory / "tiny.yaml").write_text(yaml.safe_dump(tiny | dict(plugins=["plugins"])))
-    before = sorted(working_directory.iterdir())
-    done = tool("verify_resume", "tiny.yaml", "--steps", 4, "--kill", "--workers", 1, timeout=250)
-    assert done.returncode == 1, done.stderr
-    lines = done.stdout.splitlines()
-    assert "it differs:" in lines
-    assert re.match(r"step 3: model\.\S+ first differs there: [\d,]+ of [\d,]+ numbers", lines[-4]), done.stdout
-    assert lines[-1].startswith("  hooks.mine.scale: 0.")
-    assert lines[-1].endswith(", None after")
-    assert sorted(working_directory.iterdir()) == before
-    figure(f"verify_resume --kill: {lines[-4].partition(' there')[0]}; named: hooks.mine.scale")
+    tiny["hooks"]["mine"] = dict(type="KeptInTheClass")
+    tiny["plugins"] = ["plugins"]
+    require_valid(config_from_dict(tiny))  # imports it
+    try:
+        assert verified(tiny, steps=2).is_equal
+        report = verified(tiny, steps=2, workers=1, kill=True)
+    finally:
+        del HOOKS.module_dict["KeptInTheClass"]
+    first, *rest = report.explanation
+    assert re.match(r"step 2: model\.\S+ first differs there: [\d,]+ of [\d,]+ numbers", first)
+    assert re.match(r"  hooks\.mine\.scale: 0\.\d+ before the stop, None after$", rest[-1])
+    figure(f"killed by SIGKILL, verify_resume finds what a class keeps: {first.partition(' there')[0]}")
 
 
 @pytest.mark.parametrize(
