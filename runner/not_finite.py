@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 
 from ..hooks.hook import Hook
 from ..registry import UserError
-from .checkpoint import newest
+from .checkpoint import newest_whole
 from .suspects import Suspects
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def require_finite_weights(runner: Runner) -> None:
         UserError: names them, and the last whole checkpoint.
     """
     if runner.experiment.stop_at_nan and (broken := broken_weights(runner.model)):
+        runner.is_between_steps = False  # there is nothing to save when it ends either
         raise UserError(
             f"step {runner.step} (epoch {runner.epoch + 1}): {_told(broken)} after the optimizer's step, though the "
             f"gradients were: they are not saved. {_last_whole(runner)}\n"
@@ -91,7 +93,11 @@ def _told(broken: list[str]) -> str:
 
 
 def _last_whole(runner: Runner) -> str:
-    found = newest(runner.work_dir)
+    found = None
+    with suppress(UserError):  # a disk that is full shall not hide what this is about
+        runner.saver.wait()
+    with suppress(UserError):
+        found = newest_whole(runner.work_dir)
     return f"The last whole checkpoint: {found}." if found else "There is no checkpoint before."
 
 

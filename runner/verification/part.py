@@ -19,8 +19,9 @@ from ...datasets.loading.randomness import derive_seed, seed_run
 from ...hooks.hook import Hooks
 from ...registry import UserError, config_from_dict
 from .. import run_folder
+from ..checkpoint import step_file
 from ..runner import Runner
-from .watch import Difference, Ended, Seen, Trace, Watch, checkpoint_of
+from .watch import Difference, Ended, Seen, Trace, Watch
 
 EVALUATED = 2  # batches of each evaluation set
 KILLED = -signal.SIGKILL if hasattr(signal, "SIGKILL") else None
@@ -82,7 +83,7 @@ def _run(part: Part, at_stop: Callable[[Seen], Any]) -> Seen:
         # Whatever the generators hold, nothing may depend on it.
         seed_run(derive_seed("verification", part.resume))
         work_dir = Path(part.work_dir)
-        checkpoint = checkpoint_of(work_dir, part.resume) if part.resume else None
+        checkpoint = step_file(work_dir / "checkpoints", part.resume) if part.resume else None
         runner = Runner(config_from_dict(part.config, name=part.name), work_dir, resume=checkpoint)
         for loader in runner.evaluation_loaders.values():
             loader.part = (0, max(1, len(loader.dataset) // (EVALUATED * loader.batch_size)))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -13,6 +11,7 @@ from torch import Tensor
 from ...datasets.loading.randomness import random_state
 from ...hooks.hook import Hook
 from ...registry import UserError
+from ..checkpoint import step_file
 from .prints import Entry, Prints, entries, outside_of, prints, state_of
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 # A step is looked at three times: what it is given, what comes of the forward pass, and the state it leaves. What was
 # loaded is compared with the state that the step before left.
 GIVEN, COMPUTED, LEFT, RESTORED = "given", "computed", "left", "restored"
-LONGEST_SAVE = 300.0  # seconds
 
 Trace = dict[str, Prints]
 
@@ -136,15 +134,7 @@ class Watch(Hook):
             raise Ended
 
     def _await_checkpoint(self, runner: Runner) -> None:
-        # It may be written by a thread; the file has its name once it is whole.
-        file = checkpoint_of(runner.work_dir, runner.step)
-        until = time.monotonic() + LONGEST_SAVE
-        while not file.exists():
-            if time.monotonic() > until:
-                raise UserError(f"the Checkpoint hook has written no {file.name} in {LONGEST_SAVE:.0f} seconds")
-            time.sleep(0.01)
-
-
-def checkpoint_of(work_dir: Path, step: int) -> Path:
-    """The file that a run saves a step in."""
-    return work_dir / "checkpoints" / f"step_{step:08d}.pt"
+        runner.saver.wait()  # it is written by a thread
+        file = step_file(runner.work_dir / "checkpoints", runner.step)
+        if not file.exists():
+            raise UserError(f"the Checkpoint hook has written no {file.name}, with every={runner.step}")
