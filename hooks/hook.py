@@ -47,6 +47,8 @@ class Hook:
     only_records = False
     # Whether it turns the labels of training into shares of several classes, rows (N, classes).
     mixes_labels = False
+    # What evaluations call a set when they measure weights of this hook's own: "ema" for figures such as val_ema/top1.
+    averages_as: str | None = None
     # What it is called in a config, where that is not its class in snake_case.
     usual_name: str | None = None
 

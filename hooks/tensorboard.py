@@ -32,7 +32,7 @@ class TensorBoard(Recorder):
         from torch.utils.tensorboard import SummaryWriter  # a second to import
 
         super().before_run(runner)
-        for name in ["train", *runner.evaluation_loaders]:
+        for name in runner.sources:
             folder = runner.work_dir / "tensorboard" / name
             # What a killed run recorded after its last checkpoint is recorded again: hide the first version.
             self.writers[name] = SummaryWriter(str(folder), purge_step=runner.step + 1)

@@ -53,6 +53,7 @@ def check(config: Config) -> list[Problem]:
     """All mistakes that can be seen without building anything, in the order of the config."""
     checker = _Checker(config)
     checker.import_code()
+    checker.metric_names = _metric_names(config.data)
     checker.settings(Experiment, config.data, ())
     checker.hook_names()
     checker.names_of_figures()
@@ -63,7 +64,7 @@ class _Checker:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.problems: list[Problem] = []
-        self.metric_names = _metric_names(config.data)
+        self.metric_names: list[str] = []
 
     def report(self, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(path, self.config.origin(path), message))
@@ -99,10 +100,7 @@ class _Checker:
             elif key in Registry.by_key and key in hints:
                 self.slot(Registry.by_key[key], key, value, here)
             elif _names_metric(annotation) and isinstance(value, str) and value not in self.metric_names:
-                near = did_you_mean(value, self.metric_names)
-                if not self.metric_names:
-                    near = " No hook evaluates: add hooks.evaluation=dict(type='Evaluation')."
-                self.report(here, f"the config measures nothing called `{value}`.{near}")
+                self.report(here, f"the config measures nothing called `{value}`.{_remedy(value, self.metric_names)}")
 
     def slot(self, registry: Registry, key: str, value: Any, path: KeyPath) -> None:
         """A key that a registry owns: `head` holds one entry, `metrics` several, by name or in a list."""
@@ -156,6 +154,17 @@ class _Checker:
                     self.report((key, name), f"`{taken}` is what {what} go by: choose another name.")
                 elif "/" in name:
                     self.report((key, name), "a name here has no `/`, which stands between a set and its metric.")
+        sets, hooks = (_dict(self.config.data.get(key)) for key in ("evaluation", "hooks"))
+        averaged: dict[str, str] = {}
+        for hook, suffix in averages(hooks).items():
+            if suffix in averaged:
+                self.report(("hooks", hook), f"hooks.{averaged[suffix]} averages the weights already: leave one out.")
+                continue
+            averaged[suffix] = hook
+            for name in sets:
+                if (taken := f"{name}_{suffix}") in sets:
+                    what = f"`{taken}` is what the figures of `{name}` by hooks.{hook} go by: choose another name."
+                    self.report(("evaluation", taken), what)
 
 
 def snake_case(name: str) -> str:
@@ -179,7 +188,32 @@ def _metric_names(data: Mapping) -> list[str]:
     """What is measured while training: nothing, if no hook evaluates."""
     sets, metrics, hooks = (_dict(data.get(key)) for key in ("evaluation", "metrics", "hooks"))
     evaluated = any(_dict(hook).get("type") == "Evaluation" for hook in hooks.values())
-    return [f"{name}/{metric}" for name in sets for metric in ["loss", *metrics]] if evaluated else []
+    names = [*sets, *(f"{name}_{suffix}" for suffix in averages(hooks).values() for name in sets)]
+    return [f"{name}/{metric}" for name in names for metric in ["loss", *metrics]] if evaluated else []
+
+
+def averages(hooks: Mapping) -> dict[str, str]:
+    """Of the hooks that keep weights of their own: what stands after a set's name when those are measured."""
+    kinds = {name: _dict(hook).get("type") for name, hook in hooks.items()}
+    told = {name: _averages_as(kind) for name, kind in kinds.items() if isinstance(kind, str)}
+    return {name: suffix for name, suffix in told.items() if suffix is not None}
+
+
+def _averages_as(kind: str) -> str | None:
+    return getattr(HOOKS.get(kind), "averages_as", None)
+
+
+def _remedy(metric: str, known: list[str]) -> str:
+    """What to say of a metric that is not measured."""
+    if not known:
+        return " No hook evaluates: add hooks.evaluation=dict(type='Evaluation')."
+    name, _, figure = metric.partition("/")
+    plain, _, suffix = name.rpartition("_")
+    if f"{plain}/{figure}" in known:
+        for kind in HOOKS.list():
+            if _averages_as(kind) == suffix:
+                return f" It is measured by averaged weights: add hooks.{snake_case(kind)}=dict(type='{kind}')."
+    return did_you_mean(metric, known)
 
 
 def _dict(value: Any) -> Mapping:

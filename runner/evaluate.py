@@ -26,6 +26,7 @@ def evaluate(
     on_batch: Callable[[str, Batch, Tensor], None] | None = None,
     views: Mapping[str, Views] = MappingProxyType({}),
     before_batch: Callable[[], None] | None = None,
+    suffix: str = "",
 ) -> dict[str, float]:
     """The mean loss and the metrics of every set, as `{"val/loss": ..., "val/top1": ...}`.
 
@@ -34,6 +35,7 @@ def evaluate(
         views: of the sets, by name, that are measured by several views of each image.
         before_batch: called before each batch; what it raises ends the evaluation.
         on_batch: called with the set's name, each batch and its logits (N, classes), to keep predictions.
+        suffix: added to the sets' names in the result: "_ema" if the weights are an average.
     """
     results = {}
     with evaluation_mode(forward.model), torch.no_grad():
@@ -42,7 +44,7 @@ def evaluate(
             keep = None if on_batch is None else lambda batch, logits, name=name: on_batch(name, batch, logits)
             answer = partial(views[name], forward) if name in views else forward
             measured = _evaluate_set(answer, forward.device, batches, loss, metrics, keep, before_batch)
-            results |= {f"{name}/{metric}": value for metric, value in measured.items()}
+            results |= {f"{name}{suffix}/{metric}": value for metric, value in measured.items()}
     return results
 
 

@@ -71,6 +71,7 @@ def describe(trained: Trained, prepare: Preprocessing, shape: Shape) -> dict[str
     return {
         "name": trained.name,
         "step": trained.step,
+        "averaged": trained.suffix != "",
         "classes": trained.classes,
         "num_classes": trained.num_classes,
         "multi_label": trained.multi_label,

@@ -27,10 +27,15 @@ class Forward:
         self.model = model
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self.precision = precision
+        self.compile = compile
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         if channels_last:
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._call = torch.compile(model) if compile else model
+
+    def of(self, model: nn.Module) -> Forward:
+        """The same for another model: in the same precision and memory order, compiled if this is."""
+        return Forward(model, self.precision, self.compile, self.memory_format is torch.channels_last)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits in fp32."""

@@ -160,6 +160,7 @@ class Runner:
             logger.info("%s", parameter_table(self.optimizer, *parts, self.freezing))
         self.hooks.call("setup", self)
         self.forward = Forward(self.model, experiment.precision, experiment.compile, experiment.channels_last)
+        self.measured = {"": self.forward}  # by what is added to the sets' names: a hook may add an average
         self.update = Update(self.forward, self.loss_function, self.optimizer, experiment.clip_norm)
         sets = {"train": self.train_loader, **self.evaluation_loaders}
         self.views = build_views(experiment.evaluation, self.evaluation_loaders, self.model, self.loss_function)
@@ -240,13 +241,15 @@ class Runner:
         """Measure every evaluation set, and log a line for each."""
         if any(loader.num_workers for loader in self.evaluation_loaders.values()):
             self.saver.wait()  # a process that is forked while a thread writes has that thread's locks
-        measured = self.forward, self.evaluation_loaders, self.loss_function, self._evaluation_metrics
-        before = random_state()
+        parts = self.evaluation_loaders, self.loss_function, self._evaluation_metrics, None, self.views
+        before, metrics = random_state(), {}
         try:
-            self.metrics = evaluate(*measured, views=self.views, before_batch=self.stopping.check)
+            for suffix, forward in self.measured.items():
+                metrics |= evaluate(forward, *parts, self.stopping.check, suffix)
         except BaseException:
             set_random_state(before)  # it will be done again from its beginning
             raise
+        self.metrics = metrics
         self.evaluated_at = self.step
         for line in in_words(self.metrics, self.sources):
             logger.info("epoch %d/%d  step %d  %s", self.epoch + 1, self.epochs, self.step, line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..registry import (
     make_experiment,
     require_valid,
 )
+from ..registry.check import averages
 from . import checkpoint
 from .data import build_evaluation_loaders
 from .forward import Forward
@@ -49,17 +50,25 @@ class Trained:
         device: as DevicePlacement takes it.
         trust: import the modules and plugins that a checkpoint's config names. It is data from a file that may come
             from anywhere; what it names is code.
+        ema: take the weights that a hook averaged, or those themselves. By default those that the run's best goes by:
+            averaged ones after `Checkpoint(best="val_ema/top1")`.
 
     Attributes: `forward` (images to logits, in evaluation mode), `experiment`, `name`, `classes`, `num_classes`,
-    `loss`, `sources`, `step`, `device`, `recorded`: the metrics that training measured at that step, and `report`: what
-    was done to load the weights of a config.
+    `loss`, `sources`, `step`, `device`, `recorded`: the metrics that training measured at that step with these weights,
+    `suffix`: what their figures add to a set's name, "_ema" or nothing, `which`: in words, which weights they are, if
+    there are others, and `report`: what was done to load the weights of a config.
 
     Raises:
-        UserError: not a checkpoint, a config without weights, or a mistake in an override.
+        UserError: not a checkpoint, a config without weights, a mistake in an override, or no averaged weights.
     """
 
     def __init__(
-        self, path: str | Path, overrides: Sequence[str] = (), device: str = "auto", trust: bool = False
+        self,
+        path: str | Path,
+        overrides: Sequence[str] = (),
+        device: str = "auto",
+        trust: bool = False,
+        ema: bool | None = None,
     ) -> None:
         warn_of_known_holes()
         config, state = _read(Path(path), overrides, trust)
@@ -72,15 +81,18 @@ class Trained:
         self.num_classes: int = known["num_classes"]
         self.sources: dict[str, str] = dict(known["sources"])
         self.choices: Choices = dict(known.get("choices", {}))
-        self.recorded: dict[str, float] = known["metrics"] if known["evaluated_at"] == self.step else {}
         self._trained_with: dict[str, dict] = state["config"].get("evaluation", {}) if state else {}
+        weights, self.suffix, self.which = _choose(state, ema, path)
+        recorded = known["metrics"] if known["evaluated_at"] == self.step else {}
+        own = {f"{name}{self.suffix}" for name in self._trained_with}
+        self.recorded = {name: value for name, value in recorded.items() if name.partition("/")[0] in own}
 
         self.device = DevicePlacement(device).device
         model = MODELS.build(self.experiment.model)
         self.loss = LOSSES.build(self.experiment.loss)
         self.report: list[str] = []
         if state:
-            model.load_state_dict(state["model"])
+            model.load_state_dict(weights)
             self.loss.load_state_dict(state["loss"])
         elif self.experiment.weights is None:
             raise ConfigError(
@@ -122,7 +134,8 @@ class Trained:
             loaders = build_evaluation_loaders(chosen, self.experiment.seed, source_for)
         for name, loader in loaders.items():
             loader.to(self.device)
-            self.sources[name] = name_source(loader.dataset, chosen[name].dataset)
+            self.sources[name] = source = name_source(loader.dataset, chosen[name].dataset)
+            self.sources[f"{name}{self.suffix}"] = source
             classes = [str(each) for each in getattr(loader.dataset, "classes", self.classes)]
             if self.classes and classes != self.classes:
                 raise UserError(f"evaluation.{name} has the classes {classes}; the model knows {self.classes}")
@@ -145,6 +158,23 @@ class Trained:
     def new_metrics(self) -> MetricSet:
         """A fresh set of the config's metrics."""
         return MetricSet(self.experiment.metrics, self.num_classes, self.device)
+
+
+def _choose(state: Mapping[str, Any] | None, ema: bool | None, path: str | Path) -> tuple[dict[str, Tensor], str, str]:
+    """The weights to take from a checkpoint, what is added to the names of sets for them, and which they are."""
+    hooks = state["config"].get("hooks", {}) if state else {}
+    kept = [(name, f"_{suffix}") for name, suffix in averages(hooks).items()]
+    if state is None or not kept:
+        if ema:
+            raise UserError(f"{path} holds no averaged weights: leave out --ema. A run keeps them by hooks.ema")
+        return state["model"] if state else {}, "", ""
+    (name, suffix), *_ = kept
+    best = next((str(hook["best"]) for hook in hooks.values() if hook.get("best")), "")
+    by_average = best.partition("/")[0] in [f"{each}{suffix}" for each in state["config"].get("evaluation", {})]
+    if by_average if ema is None else ema:
+        why = f", as the run's best is by {best} (--no-ema takes the others)" if ema is None else ""
+        return state["hooks"][name]["model"], suffix, f"averaged weights{why}"
+    return state["model"], "", f"weights that are not averaged{' (--ema takes those)' if ema is None else ''}"
 
 
 def _outputs(model: nn.Module) -> int:

@@ -92,6 +92,7 @@ def parser(usage: str, doc: str | None) -> argparse.ArgumentParser:
     return made
 
 
+EMA_HELP = "take the averaged weights, or not (default: averaged if the run's best is by them, as by val_ema/top1)"
 OVERRIDES_HELP = "changes to the config, such as optimizer.lr=0.1 or hooks.checkpoint.every=500"
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ model on random and on real images: those of --images, else the first of the che
 from __future__ import annotations
 
 import sys
+from argparse import BooleanOptionalAction
 from collections.abc import Sequence
 from pathlib import Path
 
 from knoll.registry import UserError
-from knoll.tools.cli import parser, run
+from knoll.tools.cli import EMA_HELP, parser, run
 
 ENDINGS = (".pt2", ".onnx", ".safetensors")
 
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--to", type=Path, nargs="+", required=True, metavar="FILE", help=", ".join(ENDINGS))
     arguments.add_argument("--images", nargs="+", default=[], metavar="PLACE", help="files or folders to compare on")
     arguments.add_argument("--device", default="cpu", help="where the model runs, and a .pt2 will (default: cpu)")
+    arguments.add_argument("--ema", action=BooleanOptionalAction, help=EMA_HELP)
     arguments.add_argument("--trust", action="store_true", help="import the code that the checkpoint's config names")
     options = arguments.parse_args(argv)
 
@@ -43,13 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             require_onnx()
     files, _ = find_images(options.images)
 
-    trained = Trained(options.checkpoint, ["compile=False"], options.device, options.trust)
+    trained = Trained(options.checkpoint, ["compile=False"], options.device, options.trust, options.ema)
     prepare = Preprocessing(trained)
     model = trained.forward.model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     real, where = real_images(trained, prepare, files)
     shape = prepare.input.shape if real is None else tuple(real.shape[1:])
     description = describe(trained, prepare, shape)
-    print(f"{options.checkpoint}  step {trained.step}")
+    print(f"{options.checkpoint}  step {trained.step}  {trained.which}".rstrip())
     print(f"images of the shape (batch, {', '.join(map(str, shape))}); compared on random ones and real ones: {where}")
     if trained.experiment.precision != "fp32":
         print(f"in fp32; its metrics were measured in {trained.experiment.precision}")

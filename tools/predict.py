@@ -14,13 +14,14 @@ import csv
 import json
 import random
 import sys
+from argparse import BooleanOptionalAction
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from knoll.registry import UserError
 from knoll.registry.errors import one_line
-from knoll.tools.cli import NOT_UNICODE, parser, run
+from knoll.tools.cli import EMA_HELP, NOT_UNICODE, parser, run
 
 MOST_SHOWN = 100
 
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--set", metavar="NAME", help="the evaluation set (default: the first)")
     arguments.add_argument("--device", default="auto", help="cpu, cuda, ... (default: an accelerator if there is one)")
     arguments.add_argument("--batch", type=int, default=32, metavar="N", help="pictures at a time (default: 32)")
+    arguments.add_argument("--ema", action=BooleanOptionalAction, help=EMA_HELP)
     arguments.add_argument("--trust", action="store_true", help="import the code that the checkpoint's config names")
     options = arguments.parse_intermixed_args(argv)
 
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not files and not options.random:
         raise UserError("name images or folders; or take pictures of the evaluation set, with --random 24")
 
-    trained = Trained(options.checkpoint, ["compile=False"], options.device, options.trust)
+    trained = Trained(options.checkpoint, ["compile=False"], options.device, options.trust, options.ema)
     prepare = Preprocessing(trained, options.set)
     if not prepare.name:
         raise UserError(f"{options.checkpoint} has no evaluation set, so it does not say how pictures are prepared")
@@ -65,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = trained.classes or [str(number) for number in range(trained.num_classes)]
     failures: list[str] = []
     drawing = random.Random(options.seed)
-    print(f"{options.checkpoint}  step {trained.step}")
+    print(f"{options.checkpoint}  step {trained.step}  {trained.which}".rstrip())
     if passed_over:
         print(f"passed over, for their names are not those of images: {count_endings(passed_over)}")
     if files:

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import csv
 import sys
+from argparse import BooleanOptionalAction
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from knoll.registry import UserError
-from knoll.tools.cli import NOT_UNICODE, OVERRIDES_HELP, parser, run
+from knoll.tools.cli import EMA_HELP, NOT_UNICODE, OVERRIDES_HELP, parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--set", action="append", default=[], metavar="NAME", help="only this evaluation set")
     arguments.add_argument("--out", type=Path, metavar="FILE.csv", help="write a line for every image")
     arguments.add_argument("--device", default="auto", help="cpu, cuda, ... (default: an accelerator if there is one)")
+    arguments.add_argument("--ema", action=BooleanOptionalAction, help=EMA_HELP)
     arguments.add_argument("--trust", action="store_true", help="import the code that the checkpoint's config names")
     options = arguments.parse_intermixed_args(argv)
     if extra := [word for word in options.overrides if "=" not in word]:
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.out:
         require_writable("--out", options.out, (".csv",))
 
-    trained = Trained(options.checkpoint, options.overrides, options.device, options.trust)
+    trained = Trained(options.checkpoint, options.overrides, options.device, options.trust, options.ema)
     loaders = trained.evaluation_loaders(options.set)
     classes = trained.classes or [str(number) for number in range(trained.num_classes)]
     meanings = {name: meaning_of(all_labels(loader), trained.multi_label) for name, loader in loaders.items()}
@@ -55,13 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     views = build_views(trained.experiment.evaluation, loaders, trained.forward.model, trained.loss)
     on_batch = keep if options.out else None
-    metrics = evaluate(trained.forward, loaders, trained.loss, trained.new_metrics(), on_batch, views)
+    metrics = evaluate(trained.forward, loaders, trained.loss, trained.new_metrics(), on_batch, views, trained.suffix)
     print(*trained.report, sep="\n", end="\n" if trained.report else "")
     if not trained.report:
-        print(f"{options.checkpoint}  step {trained.step}")
+        print(f"{options.checkpoint}  step {trained.step}  {trained.which}".rstrip())
     for name, value in metrics.items():
         measured = name.partition("/")[0]
-        source = trained.sources[measured] + (", mean of several views" if measured in views else "")
+        several = measured.removesuffix(trained.suffix) in views
+        source = trained.sources[measured] + (", mean of several views" if several else "")
         recorded = trained.recorded.get(name)
         note = "" if recorded in (None, value) or options.overrides else f"  (training recorded {recorded!r})"
         print(f"{name}: {value!r}  ({source}){note}")
