@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     views = build_views(trained.experiment.evaluation, loaders, trained.forward.model, trained.loss)
     on_batch = keep if options.out else None
-    metrics = evaluate(trained.forward, loaders, trained.loss, trained.new_metrics(), on_batch, views, trained.suffix)
+    metrics = evaluate(
+        trained.forward, loaders, trained.loss, trained.new_metrics(), on_batch, views, suffix=trained.suffix
+    )
     print(*trained.report, sep="\n", end="\n" if trained.report else "")
     if not trained.report:
         print(f"{options.checkpoint}  step {trained.step}  {trained.which}".rstrip())
