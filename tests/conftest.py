@@ -97,8 +97,11 @@ def tool(tmp_path):
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 over the model's state in a checkpoint: sorted names and bytes."""
-    state = torch.load(path, weights_only=True)["model"]
+    """SHA-256 over the model's state in a checkpoint, and over its average's: sorted names and bytes."""
+    saved = torch.load(path, weights_only=True)
+    state = dict(saved["model"])
+    for name, hook in saved["hooks"].items():
+        state |= {f"hooks.{name}.{key}": value for key, value in hook.get("model", {}).items()}
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(name.encode() + state[name].contiguous().numpy().tobytes())
