@@ -113,6 +113,26 @@ def fingerprint_fixture():
     return fingerprint
 
 
+def differences(first: Any, second: Any, path: str = "") -> list[str]:
+    """The places where two states are not the same to the bit."""
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        same = first.dtype == second.dtype and torch.equal(first, second)
+    elif isinstance(first, dict) and isinstance(second, dict):
+        keys = dict.fromkeys([*first, *second])
+        return [each for key in keys for each in differences(first.get(key), second.get(key), f"{path}.{key}")]
+    elif isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)) and len(first) == len(second):
+        pairs = enumerate(zip(first, second, strict=True))
+        return [each for number, pair in pairs for each in differences(*pair, f"{path}.{number}")]
+    else:
+        same = type(first) is type(second) and first == second
+    return [] if same else [path.removeprefix(".")]
+
+
+@pytest.fixture(name="differences")
+def differences_fixture():
+    return differences
+
+
 @pytest.fixture
 def figure(record_property):
     """What a test of a case of failure (`row`) has measured, in words: `figure("50 of 50 kills left a whole file")`."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
 from knoll.registry import BACKBONES, HOOKS, LOSSES
@@ -80,26 +79,11 @@ def at(whole: SimpleNamespace, step: int) -> Path:
     return whole.folder / f"checkpoints/step_{step:08d}.pt"
 
 
-def differences(first: Any, second: Any, path: str = "") -> list[str]:
-    """The places where two states are not the same to the bit."""
-    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
-        same = first.dtype == second.dtype and torch.equal(first, second)
-    elif isinstance(first, dict) and isinstance(second, dict):
-        keys = dict.fromkeys([*first, *second])
-        return [each for key in keys for each in differences(first.get(key), second.get(key), f"{path}.{key}")]
-    elif isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)) and len(first) == len(second):
-        pairs = enumerate(zip(first, second, strict=True))
-        return [each for number, pair in pairs for each in differences(*pair, f"{path}.{number}")]
-    else:
-        same = type(first) is type(second) and first == second
-    return [] if same else [path.removeprefix(".")]
-
-
 def compared(state: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in state.items() if key not in NOT_COMPARED}
 
 
-def test_the_experiment_has_what_it_is_said_to_have(whole):
+def test_the_experiment_has_what_it_is_said_to_have(differences, whole):
     states = [load(at(whole, step)) for step in range(1, 16)]
     scales = [state["scaler"]["scale"] for state in states]
     changes = [later / earlier for earlier, later in pairwise(scales)]
@@ -137,7 +121,7 @@ def killed(whole, request) -> SimpleNamespace:
 @pytest.mark.row(11)
 @pytest.mark.row(15)
 def test_killed_and_resumed_with_any_workers_it_ends_with_the_same_bits(
-    whole, killed, working_directory, fingerprint, figure
+    differences, whole, killed, working_directory, fingerprint, figure
 ):
     """SIGKILL to a real process in mid-epoch; then again, with as many workers as before and with others."""
     equal = []
@@ -162,7 +146,7 @@ STOPS = [[7], [6, 8], [6, 8, 9], [5], [9], [1], [14], [5, 10], list(range(1, 15)
 
 @pytest.mark.row(12)
 def test_interrupted_anywhere_any_number_of_times_it_ends_with_the_same_bits(
-    whole, working_directory, fingerprint, figure
+    differences, whole, working_directory, fingerprint, figure
 ):
     """Steps 5 to 9 are the second epoch's. Saved every second step, so that most interruptions lose a step."""
     equal = []
@@ -235,7 +219,7 @@ def parts(state: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.row(13)
-def test_leaving_out_any_part_of_the_state_changes_the_bits(whole, working_directory, fingerprint, figure):
+def test_leaving_out_any_part_of_the_state_changes_the_bits(differences, whole, working_directory, fingerprint, figure):
     """With nothing left out the same way leads to the same bits, so each difference is the part's own."""
     reference = fingerprint(whole.folder / LAST)
     goes_on(whole.config, load(at(whole, 7)), working_directory / "nothing")
@@ -258,7 +242,9 @@ def test_leaving_out_any_part_of_the_state_changes_the_bits(whole, working_direc
 
 
 @pytest.mark.row(13)
-def test_what_the_bits_of_the_weights_do_not_tell_is_compared_as_it_is(whole, working_directory, fingerprint, figure):
+def test_what_the_bits_of_the_weights_do_not_tell_is_compared_as_it_is(
+    differences, whole, working_directory, fingerprint, figure
+):
     """A loss scale that never overflows leaves no trace in the weights, and which epoch it was leaves none ever."""
     quiet = dict(type="RestlessScaler", scale=2.0**8, growth_interval=2000)
     config = whole.config | dict(hooks=whole.config["hooks"] | dict(restless_scaler=quiet))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from knoll.registry import LOSSES, UserError
+from knoll.registry import UserError
 from knoll.runner import Runner
 from knoll.runner.checkpoint import load, save
 from knoll.runner.resume import find_checkpoint
@@ -39,12 +40,12 @@ def write_config(tiny, working_directory):
     (working_directory / "tiny.yaml").write_text(yaml.safe_dump(tiny | dict(plugins=["plugins"])))
 
 
-@pytest.mark.parametrize(("before", "after"), [(0, 0), (0, 2), (2, 0), (2, 2)])
+@pytest.mark.row(11)
+@pytest.mark.slow
 @pytest.mark.usefixtures("write_config")
-def test_killed_and_resumed_equals_uninterrupted_for_any_workers(
-    tool, working_directory, fingerprint, before, after, request
-):
+def test_killed_and_resumed_by_the_command_line_equals_uninterrupted(tool, working_directory, fingerprint):
     """12 steps of 4 an epoch, saved every 2; killed in mid-epoch, one step after a checkpoint."""
+    before, after = 2, 0
     whole = tool("train", "tiny.yaml", "--work-dir", "whole")
     assert whole.returncode == 0, whole.stderr
     killed = tool(
@@ -68,36 +69,6 @@ def test_killed_and_resumed_equals_uninterrupted_for_any_workers(
     assert torch.equal(run_state["random"]["torch"], whole_state["random"]["torch"])
 
 
-class Drifting(torch.nn.CrossEntropyLoss):
-    """A loss with a state of its own: it is scaled by how often it was called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("calls", torch.zeros(()))
-
-    def forward(self, logits, labels):
-        if torch.is_grad_enabled():
-            self.calls += 1
-        return super().forward(logits, labels) * (1 + self.calls / 10)
-
-
-@pytest.fixture
-def drifting(tiny):
-    LOSSES.register_module(module=Drifting)
-    yield tiny | dict(loss=dict(type="Drifting"))
-    del LOSSES.module_dict["Drifting"]
-
-
-def test_a_loss_with_a_state_is_restored_too(drifting):
-    drifting["hooks"]["checkpoint"]["keep"] = 9
-    whole = Runner(drifting, "whole")
-    whole.train()
-    resumed = Runner(drifting, "resumed", resume="whole/checkpoints/step_00000006.pt")
-    resumed.train()
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, resumed.model.state_dict()[name]), name
-
-
 def test_the_best_checkpoint_is_named_again_if_the_run_was_killed_before_it_was(tiny, working_directory):
     runner = Runner(tiny | dict(duration=4), "run")
     runner.train()
@@ -105,26 +76,6 @@ def test_the_best_checkpoint_is_named_again_if_the_run_was_killed_before_it_was(
     best.unlink()
     Runner(tiny | dict(duration=4), "run", resume="run/checkpoints/step_00000004.pt").train()
     assert load(best)["step"] == 4
-
-
-@pytest.mark.parametrize("part", ["optimizer", "hooks", "random", "step"])
-def test_leaving_out_any_part_of_the_state_changes_the_result(tiny, working_directory, part):
-    """The comparison above has teeth."""
-    tiny["hooks"]["checkpoint"]["keep"] = 9
-    whole = Runner(tiny, "whole")
-    whole.train()
-    saved = load(working_directory / "whole/checkpoints/step_00000006.pt")
-
-    resumed = Runner(tiny, "resumed")
-    untouched = resumed.state_dict()
-    if part == "step":
-        saved["step"] = 5
-    else:
-        saved[part] = untouched[part]
-    resumed.load_state_dict(saved)
-    resumed.train()
-    states = whole.model.state_dict(), resumed.model.state_dict()
-    assert any(not torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_another_experiment_is_refused_with_both_values(tiny):
@@ -195,3 +146,55 @@ def test_a_run_does_not_go_on_with_fewer_images(tiny, working_directory):
     np.savez("arrays.npz", **parts)
     with pytest.raises(UserError, match="trained on 42 images, now there are 41"):
         Runner(tiny | dict(duration=4), "run", resume="run/checkpoints/last.pt")
+
+
+OPTIMIZER_KINDS = [
+    dict(type="SGD", momentum=0.9, nesterov=True),
+    dict(type="SGD", momentum=0.9, fused=True),
+    dict(type="Adam", amsgrad=True, foreach=True),
+    dict(type="AdamW", fused=True),
+    *(dict(type=name) for name in ("Adafactor", "Adagrad", "ASGD", "NAdam", "RAdam", "Rprop")),
+    *(dict(type=f"timm/{name}") for name in ("adopt", "lamb", "laprop", "novograd")),
+]
+PLATEAU = dict(type="ReduceLROnPlateau", patience=0)
+SCHEDULES = [
+    dict(scheduler=PLATEAU, monitor="val/loss"),
+    dict(scheduler=PLATEAU, monitor="val/loss", warmup=3),
+    dict(scheduler=dict(type="OneCycleLR", max_lr=0.1, total_steps="100%")),
+    dict(scheduler=dict(type="CyclicLR", base_lr=0.01, max_lr=0.1, step_size_up=3), warmup=2),
+    dict(scheduler=dict(type="CosineAnnealingWarmRestarts", T_0=3)),
+    dict(scheduler=dict(type="CosineAnnealingLR", T_max="100%"), by="epoch", warmup="1ep"),
+    dict(scheduler=dict(type="timm/CosineLRScheduler", t_initial="100%", warmup_t=3)),
+    dict(scheduler=dict(type="timm/StepLRScheduler", decay_t=1, noise_range_t=[0, 3]), by="epoch"),
+]
+CHANGES = [
+    *({"optimizer": each | dict(lr=0.01)} for each in OPTIMIZER_KINDS),
+    *({"hooks.lr_schedule": dict(type="LRSchedule", **each)} for each in SCHEDULES),
+    *({"train.sampler": dict(type=name)} for name in ("RepeatedAugmentation", "ClassBalanced", "Sequential")),
+    {"train.sampler": dict(type="Weighted", power=0.5)},
+    {"precision": "bf16"},
+    pytest.param({"compile": True}, marks=pytest.mark.slow),
+]
+
+
+def _called(changes: dict) -> str:
+    [(key, value)] = changes.items()
+    named = value.get("scheduler", value) if isinstance(value, dict) else {"type": value}
+    return f"{key.rpartition('.')[2]}-{named['type']}"
+
+
+@pytest.mark.row(11)
+@pytest.mark.parametrize("changes", CHANGES, ids=_called)
+def test_whatever_keeps_a_state_is_restored_to_the_bit(tiny, changes, differences):
+    """Saved at step 7 of 12, in mid-epoch and off every interval."""
+    tiny["hooks"]["evaluation"]["every"] = 1
+    tiny["hooks"]["checkpoint"] |= dict(every=1, keep=99)
+    for key, value in copy.deepcopy(changes).items():
+        *way, last = key.split(".")
+        (tiny[way[0]] if way else tiny)[last] = value
+    Runner(tiny, "whole").train()
+    Runner(tiny, "resumed", resume="whole/checkpoints/step_00000007.pt").train()
+    expected, found = load("whole/checkpoints/last.pt"), load("resumed/checkpoints/last.pt")
+    began = load("whole/checkpoints/step_00000007.pt")
+    assert not torch.equal(expected["model"]["head.fc.weight"], began["model"]["head.fc.weight"])
+    assert differences(found, expected) == []
