@@ -118,6 +118,7 @@ def killed(whole, request) -> SimpleNamespace:
     return SimpleNamespace(folder=folder, workers=request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.row(11)
 @pytest.mark.row(15)
 def test_killed_and_resumed_with_any_workers_it_ends_with_the_same_bits(

@@ -143,6 +143,7 @@ def test_a_run_that_thaws_equals_a_loop_written_by_hand(normed):
     assert changed(model.state_dict(), runner) == set()
 
 
+@pytest.mark.row(11)
 @pytest.mark.parametrize("at", [2, 4, 6, 8])
 def test_resumed_before_at_or_after_the_thaw_equals_uninterrupted(normed, at):
     """With accumulation, clipping, warm-up and cosine; parts thaw at steps 4 and 5."""

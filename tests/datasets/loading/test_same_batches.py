@@ -83,6 +83,7 @@ def test_however_workers_are_started_the_batches_are_the_same(folder, kind, star
     assert hashes(loader(kind, 2, start_method).batches(0, 15)) == reference
 
 
+@pytest.mark.row(11)
 @pytest.mark.parametrize("sampler", ["Shuffled", "ClassBalanced", "RepeatedAugmentation"])
 def test_a_run_that_starts_at_any_batch_sees_what_it_would_have_seen(folder, sampler):
     reference = hashes(loader("photos", sampler=sampler).batches(0, 15))
