@@ -105,7 +105,7 @@ def test_the_experiment_has_what_it_is_said_to_have(differences, whole):
 
 @pytest.fixture(scope="module", params=[0, 2])
 def killed(whole, request) -> SimpleNamespace:
-    """A run of a process of its own, with so many workers, that was killed in its eighth step; saved at the sixth."""
+    """A run of a process of its own, with so many workers, that was killed in its eighth step; saved every second."""
     folder = whole.folder.parent / f"killed_{request.param}"
     config = folder.with_suffix(".yaml")
     config.write_text(yaml.safe_dump(whole.config))
@@ -114,7 +114,9 @@ def killed(whole, request) -> SimpleNamespace:
     command = [sys.executable, ROOT / "tools/train.py", config, *changes, "--work-dir", folder]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert newest(folder) == folder / "checkpoints/step_00000006.pt"
+    saved = newest(folder)
+    assert saved is not None
+    assert saved.name in ("step_00000004.pt", "step_00000006.pt")  # the last was written while training went on
     return SimpleNamespace(folder=folder, workers=request.param)
 
 
@@ -131,7 +133,7 @@ def test_killed_and_resumed_with_any_workers_it_ends_with_the_same_bits(
         shutil.copytree(killed.folder, folder)
         config = whole.config | dict(train=whole.config["train"] | dict(num_workers=workers))
         runner = Runner(config, folder, resume=newest(folder))
-        assert runner.step == 6
+        assert runner.step in (4, 6)
         runner.train()
         assert differences(compared(load(folder / LAST)), compared(whole.state)) == []
         equal.append(fingerprint(folder / LAST) == fingerprint(whole.folder / LAST))
