@@ -14,6 +14,13 @@ from ..models.patterns import covering
 from ..registry import OPTIMIZERS, ConfigError, ParamGroup, ParamGroups
 from .layers import layer_of_each, part_with
 
+# What an update of ours, one backward pass and one step, does not give.
+UNFIT = {
+    "LBFGS": "evaluates the loss several times in each step, which a Runner does not",
+    "SparseAdam": "takes sparse gradients, and those of image classifiers are dense: Adam is its like",
+    "timm/adahessian": "takes gradients of gradients, which a Runner does not compute",
+}
+
 
 class Rule(NamedTuple):
     """How a parameter is trained, and by which pattern and layer; a weight decay of None is the optimizer's own."""
@@ -41,8 +48,11 @@ def build_optimizer(
         frozen: parameters that are never trained, and left out.
 
     Raises:
-        ConfigError: a pattern that covers no parameter, or a rate or decay that the optimizer does not have.
+        ConfigError: a pattern that covers no parameter, a rate or decay that the optimizer does not have, or an
+            optimizer that needs more than gradients.
     """
+    if reason := UNFIT.get(str(config["type"])):
+        raise ConfigError(f"optimizer: {config['type']} {reason}")
     parameters = [each for each in (*model.parameters(), *loss.parameters()) if each not in frozen]
     if settings is None:
         return OPTIMIZERS.build(config, default_args=dict(params=parameters))

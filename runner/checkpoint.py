@@ -22,6 +22,7 @@ FORMAT = 2  # 1 had no SHA-256, and the random draws of a run were others
 KEYS = (
     *("format", "step", "epoch", "left", "model", "loss", "optimizer", "scaler", "hooks", "random"),
     *("metrics", "evaluated_at", "config", "name", "sources", "choices", "samples", "classes", "num_classes"),
+    "computed_with",
 )
 LINKS = ("last.pt", "best.pt")
 MOST_NAMED = 5  # in an error

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from ..datasets.loading.randomness import random_state, set_random_state
 from ..registry import UserError
 
 if TYPE_CHECKING:
     from .runner import Runner
+
+logger = logging.getLogger("knoll")
 
 
 def state_of(runner: Runner) -> dict[str, Any]:
@@ -35,7 +40,14 @@ def state_of(runner: Runner) -> dict[str, Any]:
         "samples": len(runner.train_loader.dataset),
         "classes": runner.classes,
         "num_classes": runner.num_classes,
+        "computed_with": _computed_with(runner),
     }
+
+
+def _computed_with(runner: Runner) -> dict[str, Any]:
+    """Where one of these is another, sums may be added in another order, and round otherwise."""
+    device = torch.cuda.get_device_name(runner.device) if runner.device.type == "cuda" else runner.device.type
+    return {"torch": str(torch.__version__), "device": device, "threads": torch.get_num_threads()}
 
 
 def restore(runner: Runner, state: dict[str, Any]) -> None:
@@ -48,6 +60,10 @@ def restore(runner: Runner, state: dict[str, Any]) -> None:
         raise UserError(f"the checkpoint's classes are {state['classes']}, the data's are {runner.classes}")
     if state["samples"] != (samples := len(runner.train_loader.dataset)):
         raise UserError(f"the run was trained on {state['samples']} images, now there are {samples}: bring them back")
+    here = _computed_with(runner)
+    for name, was in state["computed_with"].items():
+        if was != here[name]:
+            logger.warning("note: %s was %s and is %s: the run goes on, but not to the bit", name, was, here[name])
     runner.step, runner.epoch = state["step"], state["epoch"]
     runner.metrics, runner.evaluated_at = state["metrics"], state["evaluated_at"]
     runner.model.load_state_dict(state["model"])

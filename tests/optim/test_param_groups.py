@@ -158,3 +158,9 @@ def test_what_is_never_trained_is_in_no_group():
 def test_what_an_optimizer_or_a_model_has_not_is_an_error(settings, config, message):
     with pytest.raises(ConfigError, match=message):
         build(settings, config)
+
+
+@pytest.mark.parametrize("kind", ["LBFGS", "SparseAdam", "timm/adahessian"])
+def test_an_optimizer_that_needs_more_than_gradients_is_refused(kind):
+    with pytest.raises(ConfigError, match=f"optimizer: {kind} "):
+        build(None, dict(type=kind))

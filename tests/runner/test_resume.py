@@ -137,6 +137,18 @@ def test_auto_does_not_pass_an_older_run_off_as_the_newest(working_directory):
     assert find_checkpoint("auto", "x", None) is None
 
 
+def test_another_number_of_threads_is_told(tiny, logged):
+    Runner(tiny | dict(duration=4), "run").train()
+    Runner(tiny | dict(duration=4), "run", resume="run/checkpoints/last.pt")
+    assert not any("not to the bit" in line for line in logged)
+    torch.set_num_threads(2)
+    try:
+        Runner(tiny | dict(duration=4), "run", resume="run/checkpoints/last.pt")
+    finally:
+        torch.set_num_threads(1)
+    assert "note: threads was 1 and is 2: the run goes on, but not to the bit" in logged
+
+
 def test_a_run_does_not_go_on_with_fewer_images(tiny, working_directory):
     """Another number of images is another order in every epoch."""
     Runner(tiny | dict(duration=4), "run").train()
