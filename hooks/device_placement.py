@@ -18,16 +18,18 @@ class DevicePlacement(Hook):
     """Puts the model, and every batch, on a device. Without this hook everything stays on the CPU.
 
     Args:
-        device: "auto" (an accelerator if there is one), or as torch writes it: "cpu", "cuda", "cuda:1", "mps".
+        device: "auto" (an accelerator if there is one), or as torch writes it: "cpu", "cuda", "cuda:1", "mps". Of
+            several processes on a machine each has a CUDA device of its own, by "auto" and "cuda".
 
     Raises:
-        ConfigError: there is no such device here.
+        ConfigError: there is no such device here, or not one for each process.
     """
 
     def __init__(self, device: str = "auto") -> None:
         self.device = _find(device)
 
     def setup(self, runner: Runner) -> None:
+        self.device = runner.world.own_device(self.device)
         runner.device = self.device
         runner.model.to(self.device)
         runner.loss_function.to(self.device)

@@ -43,7 +43,8 @@ class Hook:
     First everyone acts, then everyone records; within a point the order is the config's, and no hook depends on it.
     """
 
-    # Whether the result of a run depends on this hook; a hook that only records may change when a run resumes.
+    # Whether the result of a run depends on this hook; a hook that only records may change when a run resumes, and of
+    # several processes is called in the first alone.
     only_records = False
     # Whether it turns the labels of training into shares of several classes, rows (N, classes).
     mixes_labels = False

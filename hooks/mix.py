@@ -38,7 +38,7 @@ class Mix(Hook):
     * `label_smoothing` of CrossEntropyLoss smooths what is mixed, which is the same as mixing what is smoothed. Its
       `weight` then divides by the number of images, not by the sum of their weights.
 
-    What is drawn follows from the run's seed, the step, and the batch's place in it.
+    What is drawn follows from the run's seed, the step, and the batch's place in it, among those of all processes.
 
     Args:
         mixup: alpha of mixup; 0 for none.
@@ -85,8 +85,9 @@ class Mix(Hook):
         self.transform = v2.RandomApply([either], p=self.prob)
 
     def before_iter(self, runner: Runner) -> None:
+        rank, size = runner.world.part
         runner.batches = [
-            self._mixed(batch, derive_seed(self.seed, "mix", runner.step, place))
+            self._mixed(batch, derive_seed(self.seed, "mix", runner.step, place * size + rank))
             if runner.step < self.stop
             else self._in_rows(batch)
             for place, batch in enumerate(runner.batches)

@@ -28,7 +28,7 @@ class Window:
 
     def add(self, runner: Runner) -> None:
         self.losses.append(runner.loss)
-        self.images += sum(len(batch.labels) for batch in runner.batches)
+        self.images += runner.update.images
         if self.metrics is not None:
             labels = [batch.labels for batch in runner.batches]
             self.outputs += zip(runner.logits, labels, strict=True)

@@ -22,7 +22,8 @@ class TrainData:
     Args:
         dataset: from DATASETS.
         transforms: a list from TRANSFORMS, applied in order; the last one leaves a float tensor (C, H, W).
-        batch_size: images in one forward pass. One optimizer step sees `accumulate` times as many.
+        batch_size: images in one forward pass, of each process. One optimizer step sees `accumulate` times as many,
+            times the number of processes.
         sampler: from SAMPLERS: the order of an epoch. Default: every image once, shuffled anew each epoch.
         drop_last: leave out the images at an epoch's end that do not fill a batch.
         num_workers: processes that read ahead; 0 reads in the training process. Results do not depend on it.

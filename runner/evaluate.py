@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import repeat
 from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
-from ..datasets.loading.loader import Batch
+from ..datasets.loading.loader import Batch, EvaluationLoader
 from ..hooks.recorder import by_set
+from .distributed import ALONE, World
 from .forward import Forward
 from .labels import checked
 from .metrics import MetricSet
@@ -27,23 +29,31 @@ def evaluate(
     views: Mapping[str, Views] = MappingProxyType({}),
     before_batch: Callable[[], None] | None = None,
     suffix: str = "",
+    world: World = ALONE,
 ) -> dict[str, float]:
     """The mean loss and the metrics of every set, as `{"val/loss": ..., "val/top1": ...}`.
+
+    Several processes answer a batch each, as one process would have; then all count all answers, in the order of the
+    batches. So each has the figures of one process, to the last digit, whatever the metric.
 
     Args:
         loaders: the sets by name.
         views: of the sets, by name, that are measured by several views of each image.
         before_batch: called before each batch; what it raises ends the evaluation.
-        on_batch: called with the set's name, each batch and its logits (N, classes), to keep predictions.
+        on_batch: called with the set's name, each batch and its logits (N, classes), to keep predictions; by one
+            process alone.
         suffix: added to the sets' names in the result: "_ema" if the weights are an average.
+        world: the processes that the loaders' parts are for.
     """
     results = {}
     with evaluation_mode(forward.model), torch.no_grad():
+        world.share_buffers(forward.model)
         for name, loader in loaders.items():
             batches = checked(loader, getattr(loader, "dataset", None), f"evaluation.{name}", metrics.num_classes)
             keep = None if on_batch is None else lambda batch, logits, name=name: on_batch(name, batch, logits)
             answer = partial(views[name], forward) if name in views else forward
-            measured = _evaluate_set(answer, forward.device, batches, loss, metrics, keep, before_batch)
+            rounds = loader.rounds() if isinstance(loader, EvaluationLoader) and world.size > 1 else repeat([])
+            measured = _evaluate_set(answer, forward.device, batches, loss, metrics, keep, before_batch, world, rounds)
             results |= {f"{name}{suffix}/{metric}": value for metric, value in measured.items()}
     return results
 
@@ -69,19 +79,24 @@ def _evaluate_set(
     metrics: MetricSet,
     on_batch: Callable[[Batch, Tensor], None] | None,
     before_batch: Callable[[], None] | None,
+    world: World,
+    rounds: Iterable[list[int]],
 ) -> dict[str, float]:
     metrics.reset()
     # Summed in double precision: the order of adding then shows in no digit that is printed.
     total = torch.zeros((), dtype=torch.float64)
     images = 0
-    for batch in batches:
+    for batch, lengths in zip(batches, rounds, strict=False):
         if before_batch is not None:
             before_batch()
         batch = batch.to(device)
         logits = answer(batch.images)
-        total += loss(logits, batch.labels).cpu().double() * len(batch.labels)
-        images += len(batch.labels)
-        metrics.update(logits, batch.labels)
+        for answers, labels in zip(world.gather(logits, lengths), world.gather(batch.labels, lengths), strict=True):
+            if len(labels) == 0:  # another process has had no batch left
+                continue
+            total += loss(answers, labels).cpu().double() * len(labels)
+            images += len(labels)
+            metrics.update(answers, labels)
         if on_batch is not None:
             on_batch(batch, logits)
     return {"loss": float(total / images), **metrics.compute()}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ..models.outputs import Outputs
 
@@ -31,7 +35,7 @@ class Forward:
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         if channels_last:
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self._call = torch.compile(model) if compile else model
+        self._call: Any = torch.compile(model) if compile else model
 
     def of(self, model: nn.Module) -> Forward:
         """The same for another model: in the same precision and memory order, compiled if this is."""
@@ -50,3 +54,41 @@ class Forward:
             auxiliary = tuple(logits.float() for logits in outputs.auxiliary)
             return Outputs(outputs.logits.float(), auxiliary, outputs.auxiliary_weight)
         return Outputs(outputs.float())
+
+    def no_sync(self) -> AbstractContextManager[None]:
+        """Inside of it, gradients are those of this process alone: more are to be added to them."""
+        return nullcontext()
+
+
+class ParallelForward(Forward):
+    """As Forward, for training in several processes: in backward, gradients become their mean over the processes.
+
+    By torch's DistributedDataParallel, which knows only what is trained when it is made: it is made anew when something
+    thaws. With `find_unused_parameters`, which costs a walk over the graph in each step, for two reasons. A model may
+    leave out a part of itself in a step. And without it the order in which gradients are added is another from its
+    second step on, so that a run of three or more processes does not continue to the bit (measured).
+    """
+
+    def __init__(self, forward: Forward) -> None:
+        channels_last = forward.memory_format == torch.channels_last
+        super().__init__(forward.model, forward.precision, channels_last=channels_last)
+        self.compile = forward.compile
+        self._parallel: DistributedDataParallel | None = None
+        self._trained: list[bool] = []
+
+    def outputs(self, images: Tensor) -> Outputs:
+        self._made()
+        return super().outputs(images)
+
+    def no_sync(self) -> AbstractContextManager[None]:
+        return self._made().no_sync()
+
+    def _made(self) -> DistributedDataParallel:
+        trained = [parameter.requires_grad for parameter in self.model.parameters()]
+        if self._parallel is None or trained != self._trained:
+            self._call = self._parallel = None  # the former one's hooks on the parameters go with it
+            devices = [self.device] if self.device.type == "cuda" else None
+            self._parallel = DistributedDataParallel(self.model, devices, find_unused_parameters=True)
+            self._call = torch.compile(self._parallel) if self.compile else self._parallel
+            self._trained = trained
+        return self._parallel

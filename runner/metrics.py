@@ -70,6 +70,9 @@ class MetricSet:
         self.num_classes = num_classes
         arguments = dict(num_classes=num_classes, num_labels=num_classes)
         self.metrics = {name: METRICS.build(each, default_args=arguments).to(device) for name, each in configs.items()}
+        for module in [part for metric in self.metrics.values() for part in metric.modules()]:
+            # Each of several processes is told all there is: torchmetrics shall not add them up once more.
+            module.distributed_available_fn = _never
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add logits (N, classes) and their labels, (N,) or (N, classes), to each metric as it takes them.
@@ -87,6 +90,10 @@ class MetricSet:
     def reset(self) -> None:
         for metric in self.metrics.values():
             metric.reset()
+
+
+def _never() -> bool:
+    return False
 
 
 def _as_taken(metric: Any, name: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

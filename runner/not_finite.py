@@ -41,17 +41,23 @@ def require_finite(runner: Runner) -> None:
     runner.update.take_back()
     losses = [loss.item() for loss in runner.update.losses]
     wrong = [number for number, loss in enumerate(losses) if not math.isfinite(loss)]
-    what = f"the loss is {losses[wrong[0]]}" if wrong else "the loss is finite, but the norm of its gradient is not"
+    what = f"the loss is {losses[wrong[0]]}" if wrong else ""
     broken = broken_weights(runner.model)
     runner.is_between_steps = not broken and not _hooks_have_acted(runner)
 
+    said = runner.world.collect(what)
+    told: list[str] = []
+    if what or not any(said):  # by a gradient one cannot tell any more which process has brought it in
+        suspects = Suspects(runner, wrong or range(len(losses)))
+        told = [*suspects.in_words(), suspects.save(runner.work_dir)]
+    what = next(filter(None, said), "the loss is finite, but the norm of its gradient is not")
     lines = [f"step {runner.step + 1} (epoch {runner.epoch + 1}): {what}. The weights are what they were before it."]
     if broken:
         lines.append(f"{_told(broken)} before it: the learning rate is too high for this model. {_last_whole(runner)}")
-    suspects = Suspects(runner, wrong or range(len(losses)))
-    lines += [*suspects.in_words(), suspects.save(runner.work_dir)]
+    for rank, own in enumerate(runner.world.collect(told)):
+        lines += [f"process {rank}: {line}" for line in own] if runner.world.size > 1 else own
     lines.append("Look at these, or lower the learning rate, let it warm up, set clip_norm. stop_at_nan=False goes on.")
-    raise UserError("\n".join(lines))
+    raise runner.world.error("\n".join(lines))
 
 
 def require_finite_weights(runner: Runner) -> None:

@@ -84,21 +84,22 @@ def _what_counts(config: Mapping) -> dict[str, Any]:
     # Of several patterns that cover a parameter the last one counts.
     patterns = {"freeze": experiment["freeze"], "param_groups": (experiment["param_groups"] or {}).get("patterns")}
     orders = {f"order of {key}": list(each) for key, each in patterns.items() if isinstance(each, dict)}
-    return _flatten({**experiment, "hooks": hooks, **orders}, "")
+    return flatten({**experiment, "hooks": hooks, **orders}, "")
 
 
 def _only_records(hook: Mapping) -> bool:
     return getattr(HOOKS.get(hook["type"]), "only_records", False)
 
 
-def _flatten(value: Any, path: str) -> dict[str, Any]:
+def flatten(value: Any, path: str = "") -> dict[str, Any]:
+    """The values of a config by dotted path."""
     if isinstance(value, Mapping):
         items: Any = value.items()
     elif isinstance(value, list):
         items = enumerate(value)
     else:
         return {path: value}
-    return {k: v for key, each in items for k, v in _flatten(each, f"{path}.{key}" if path else str(key)).items()}
+    return {k: v for key, each in items for k, v in flatten(each, f"{path}.{key}" if path else str(key)).items()}
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

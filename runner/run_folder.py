@@ -12,13 +12,17 @@ import sys
 import time
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..registry import Config, UserError
 from ..registry.discover import PACKAGE_ROOT
-from .checkpoint import newest
+from .checkpoint import make_ready, newest
 from .known_holes import warn_of_known_holes
+
+if TYPE_CHECKING:
+    from .runner import Runner
 
 RUNS = Path("runs")
 
@@ -51,6 +55,22 @@ def require_usable(folder: Path, resuming: bool) -> None:
         raise UserError(f"the run's folder {folder} cannot be made: no permission to write in {there}")
     if newest(folder) and not resuming:
         raise UserError(f"{folder} holds a run already: add --resume to continue it, or choose another --work-dir")
+
+
+def begin(runner: Runner, by_time: bool) -> logging.Handler:
+    """Make the run's folder, as the first of its processes, and write into it; the others learn its name.
+
+    Returns:
+        the handler of the log, for `stop_logging_to`.
+    """
+    first = runner.world.is_first
+    runner.work_dir = runner.world.of_first(make(runner.work_dir, by_time) if first else runner.work_dir)
+    if not first:
+        return logging.NullHandler()
+    log = log_to(runner.work_dir)
+    describe(runner.work_dir, runner.config, runner.step)
+    make_ready(runner.work_dir / "checkpoints", runner.step)
+    return log
 
 
 def describe(folder: Path, config: Config, step: int) -> None:
@@ -111,17 +131,22 @@ class _Kept(logging.handlers.BufferingHandler):
     def flush(self) -> None: ...  # not when it is full: when there is a file to write to
 
 
-def start_logging() -> logging.Logger:
-    """The log that a person reads, on the console. What a new run logs before it has a folder is kept for its file."""
+def start_logging(rank: int = 0) -> logging.Logger:
+    """The log that a person reads, on the console. What a new run logs before it has a folder is kept for its file.
+
+    Of several processes only the first (rank 0) says what all could say; the others only warn.
+    """
     logger = logging.getLogger("knoll")
     for handler in [each for each in logger.handlers if isinstance(each, _Kept)]:
         logger.removeHandler(handler)
-    logger.addHandler(_Kept(capacity=0))
+    if rank == 0:
+        logger.addHandler(_Kept(capacity=0))
     if not any(isinstance(handler, _Console) for handler in logger.handlers):
         logger.addHandler(_Console())
-        logger.setLevel(logging.INFO)
         logger.propagate = False
-    warn_of_known_holes()
+    logger.setLevel(logging.INFO if rank == 0 else logging.WARNING)
+    if rank == 0:
+        warn_of_known_holes()
     return logger
 
 

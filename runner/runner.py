@@ -32,7 +32,7 @@ from ..registry import (
     require_valid,
     to_steps,
 )
-from . import checkpoint, run_folder
+from . import checkpoint, distributed, run_folder
 from .data import build_evaluation_loaders, build_train_loader, check_classes
 from .duplicates import note_duplicates
 from .evaluate import evaluate, in_words
@@ -75,43 +75,44 @@ class Runner:
         resume: a checkpoint file to continue from.
 
     Attributes that hooks read: `model`, `optimizer`, `device`, `step` (updates done), `epoch` (from 0), `batches`
-    (of this update), `loss`, `logits` (one tensor per batch), `metrics` (of the last evaluation), `work_dir`.
+    (of this update), `loss`, `logits` (one tensor per batch), `metrics` (of the last evaluation), `work_dir`, `world`.
 
     Raises:
         UserError: a mistake in the config, or data that is missing or does not fit.
     """
 
     def __init__(
-        self,
-        config: Config | dict,
-        work_dir: str | Path | None = None,
-        resume: str | Path | None = None,
+        self, config: Config | dict, work_dir: str | Path | None = None, resume: str | Path | None = None
     ) -> None:
         self.config = config if isinstance(config, Config) else config_from_dict(config)
         require_valid(self.config)
-        run_folder.start_logging()
+        self.world = distributed.join()
+        run_folder.start_logging(self.world.rank)
         self.experiment: Experiment = make_experiment(self.config.data)
         self.work_dir = Path(work_dir) if work_dir else run_folder.RUNS / self.config.name
         self._named_by_time = work_dir is None
         run_folder.require_usable(self.work_dir, resuming=resume is not None)
         state = checkpoint.load(resume) if resume else None
         if state:
+            self.world.require_as_before(state, Path(str(resume)))
             require_same(state["config"], self.config.data, Path(str(resume)))
 
         self.step = self.epoch = self.evaluated_at = 0
         self.metrics: dict[str, float] = {}
         self.is_between_steps = True  # what is done so far is whole, and can be saved
-        self.stopping = Stopping()
+        self.stopping = Stopping(self.world)
         self.batches: list[Batch] = []
         self.loss: Tensor
         self.logits: list[Tensor] = []
         self.device = torch.device("cpu")
         self.saver = Saver()
-        self.hooks = Hooks({name: HOOKS.build(hook) for name, hook in self.experiment.hooks.items()})
+        hooks = {name: HOOKS.build(hook) for name, hook in self.experiment.hooks.items()}
+        self.hooks = Hooks({name: hook for name, hook in hooks.items() if self.world.is_first or not hook.only_records})
         self.choices: Choices = dict(state.get("choices", {})) if state else {}
         with same_choices(self.choices):
             self._build_data(state["sources"] if state else {})
         self._build_model(with_weights=state is None)
+        self.world.require_same(distributed.what_must_agree(self, state))
         if state:
             self.load_state_dict(state)
             logger.info("continuing from %s, step %d of %d", resume, self.step, self.total_steps)
@@ -120,10 +121,11 @@ class Runner:
 
     def _build_data(self, sources: dict[str, str]) -> None:
         experiment = self.experiment
-        self.train_loader = build_train_loader(experiment.train, experiment.seed, sources.get("train"))
+        part = self.world.part
+        self.train_loader = build_train_loader(experiment.train, experiment.seed, sources.get("train"), part)
         train = self.train_loader.dataset
         self.sources = {"train": name_source(train, experiment.train.dataset)}
-        self.evaluation_loaders = build_evaluation_loaders(experiment.evaluation, experiment.seed, sources.get)
+        self.evaluation_loaders = build_evaluation_loaders(experiment.evaluation, experiment.seed, sources.get, part)
         sets = {name: loader.dataset for name, loader in self.evaluation_loaders.items()}
         self.sources |= {name: name_source(each, experiment.evaluation[name].dataset) for name, each in sets.items()}
         check_classes(train, sets, experiment.model)
@@ -161,7 +163,7 @@ class Runner:
         self.hooks.call("setup", self)
         self.forward = Forward(self.model, experiment.precision, experiment.compile, experiment.channels_last)
         self.measured = {"": self.forward}  # by what is added to the sets' names: a hook may add an average
-        self.update = Update(self.forward, self.loss_function, self.optimizer, experiment.clip_norm)
+        self.update = Update(self.forward, self.loss_function, self.optimizer, experiment.clip_norm, self.world)
         sets = {"train": self.train_loader, **self.evaluation_loaders}
         self.views = build_views(experiment.evaluation, self.evaluation_loaders, self.model, self.loss_function)
         tried = self.forward, self.loss_function, sets, experiment.metrics, len(self.classes), self.views
@@ -171,6 +173,7 @@ class Runner:
 
     # --- training ------------------------------------------------------------------------------------------------
 
+    @distributed.explained
     def train(self, deadline: float | None = None) -> dict[str, float]:
         """Train to the end, and return the metrics of the last evaluation.
 
@@ -180,10 +183,7 @@ class Runner:
         Raises:
             KeyboardInterrupt, SystemExit: a signal or the deadline has stopped it; see Stopping.
         """
-        self.work_dir = run_folder.make(self.work_dir, by_time=self._named_by_time)
-        log = run_folder.log_to(self.work_dir)
-        run_folder.describe(self.work_dir, self.config, self.step)
-        checkpoint.make_ready(self.work_dir / "checkpoints", self.step)
+        log = run_folder.begin(self, by_time=self._named_by_time)
         logger.info("run: %s  (train data: %s)", self.work_dir, self.sources["train"])
         self.model.train()
         batches = self.train_loader.batches(self._batch_number(self.step), self._batch_number(self.total_steps))
@@ -197,6 +197,7 @@ class Runner:
                     self._end_step()
                 for update_batches in self._updates_of_this_epoch(batches):
                     self.batches, self.is_between_steps = update_batches, False
+                    self.world.seed_step(self.experiment.seed, self.step)
                     self.hooks.call("before_iter", self)
                     self.freezing.apply(self.step)
                     self.loss, self.logits = self.update.backward(self.batches)
@@ -245,7 +246,7 @@ class Runner:
         before, metrics = random_state(), {}
         try:
             for suffix, forward in self.measured.items():
-                metrics |= evaluate(forward, *parts, self.stopping.check, suffix)
+                metrics |= evaluate(forward, *parts, self.stopping.check, suffix, self.world)
         except BaseException:
             set_random_state(before)  # it will be done again from its beginning
             raise
@@ -263,7 +264,7 @@ class Runner:
         return to_steps(
             duration,
             steps_per_epoch=self.steps_per_epoch,
-            batch_size=self.experiment.train.batch_size * self.experiment.accumulate,
+            batch_size=self.experiment.train.batch_size * self.experiment.accumulate * self.world.size,
             total_steps=of or self.total_steps or None,
         )
 

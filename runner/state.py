@@ -25,6 +25,7 @@ def state_of(runner: Runner) -> dict[str, Any]:
         "step": runner.step,
         "epoch": runner.epoch,
         "left": runner.hooks.left,
+        "world_size": runner.world.size,
         "model": runner.model.state_dict(),
         "loss": runner.loss_function.state_dict(),
         "optimizer": runner.optimizer.state_dict(),

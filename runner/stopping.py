@@ -11,6 +11,7 @@ from types import FrameType
 from ..datasets.loading.lost_workers import is_waiting
 from ..datasets.loading.workers import kill_workers
 from ..registry import UserError
+from .distributed import ALONE, World
 
 # sysexits.h calls it "temporary failure, the user is invited to retry": a scheduler can queue the run again.
 TIME_IS_UP = 75
@@ -28,14 +29,18 @@ class Stopping:
     is half done, and it ends there; an evaluation is given up after the batch that it has come to. Signals that the
     program around this one handles or ignores are left to it.
 
+    Of several processes, what one is told counts for all: they agree on it whenever they ask (`check`), so that all end
+    after the same step, and while waiting for data as well.
+
     Attributes:
         save_now: SIGUSR1 has come; whoever saves sets it back.
         in_haste: the run was told twice: nothing is saved any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, world: World = ALONE) -> None:
+        self.world = world
         self.save_now = self.in_haste = False
-        self._asked: BaseException | None = None
+        self._asked = 0  # the signal that ends the run
         self._before: dict[int, object] = {}
         self._process = os.getpid()
 
@@ -48,7 +53,7 @@ class Stopping:
         Raises:
             UserError: there is a deadline, and this system or this thread knows no alarm.
         """
-        self._asked, self.save_now, self.in_haste = None, False, False
+        self._asked, self.save_now, self.in_haste = 0, False, False
         in_main_thread = threading.current_thread() is threading.main_thread()
         wanted = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if in_main_thread else ()
         for each in [getattr(signal, name) for name in wanted if hasattr(signal, name)]:
@@ -70,8 +75,11 @@ class Stopping:
 
     def check(self) -> None:
         """Raise what ends the run, if it shall end: KeyboardInterrupt, or SystemExit with its exit status."""
-        if self._asked is not None:
-            raise self._asked
+        if self.world.size > 1:
+            self._asked, save_now = self.world.largest(self._asked, self.save_now)
+            self.save_now = bool(save_now) and self.world.is_first  # who saves
+        if self._asked:
+            raise _ending(self._asked)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a worker that has just been forked, and does not ignore signals yet
@@ -79,17 +87,17 @@ class Stopping:
         if number == getattr(signal, "SIGUSR1", None):
             self.save_now = True
             return
-        if number == signal.SIGINT and self._asked is not None:
+        if number == signal.SIGINT and self._asked:
             self.in_haste = True
             kill_workers()
             raise KeyboardInterrupt
-        first = self._asked is None
-        self._asked = self._asked or _ending(number)
+        first = not self._asked
+        self._asked = self._asked or number
         if first:
             # Not through print or the log: this may have come in the middle of either.
             os.write(2, f"{_what(number)}: the run ends after this step.{_MORE.get(number, '')}\n".encode())
-        if is_waiting():
-            raise self._asked
+        if is_waiting() and self.world.size == 1:
+            raise _ending(self._asked)
 
 
 _MORE = {int(signal.SIGINT): " Once more ends it at once."}

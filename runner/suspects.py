@@ -35,6 +35,7 @@ class Suspects:
     def __init__(self, runner: Runner, batches: Sequence[int]) -> None:
         chosen = [runner.batches[number] for number in batches]
         self.step = runner.step + 1
+        self.process = f"-process_{runner.world.rank}" if runner.world.rank else ""
         self.batches = len(chosen)
         self.transforms = runner.experiment.train.transforms
         self.classes = runner.classes
@@ -70,7 +71,7 @@ class Suspects:
     def save(self, work_dir: Path) -> str:
         """Keep the batches in `not_finite/step_<step>`: `batch.pt`, for torch.load(weights_only=True), and
         `images.png`, if they are pictures. Returns a line that says where, or why not."""
-        folder = work_dir / "not_finite" / f"step_{self.step:08d}"
+        folder = work_dir / "not_finite" / f"step_{self.step:08d}{self.process}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with written_whole(folder / "batch.pt") as partial:

@@ -15,6 +15,7 @@ each class, all classes that are more probable than not, joined by `|`; if it le
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from argparse import BooleanOptionalAction
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--ema", action=BooleanOptionalAction, help=EMA_HELP)
     arguments.add_argument("--trust", action="store_true", help="import the code that the checkpoint's config names")
     options = arguments.parse_intermixed_args(argv)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("test measures in one process: start it with python, not with torchrun")
     if extra := [word for word in options.overrides if "=" not in word]:
         raise UserError(f"{extra[0]} is not key=value: name one checkpoint at a time")
 

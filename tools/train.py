@@ -4,6 +4,7 @@
     python tools/train.py configs/resnet34_flowers.py optimizer.lr=0.05 duration=3ep
     python tools/train.py configs/resnet34_flowers.py --resume
     python tools/train.py configs/resnet34_flowers.py --resume=must
+    torchrun --nproc-per-node=2 tools/train.py configs/resnet34_flowers.py
 
 The config is checked as a whole first: every mistake is listed, with its file and line, before any data is read.
 A run is kept in runs/<config name>/<time>: its config, log, TensorBoard files and checkpoints.
@@ -12,6 +13,7 @@ A run is kept in runs/<config name>/<time>: its config, log, TensorBoard files a
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -44,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments.parse_intermixed_args(_resume_alone(sys.argv[1:] if argv is None else argv))
     deadline = time.monotonic() + options.time_limit if options.time_limit else None
 
+    if "RANK" in os.environ:  # torch, once imported, advises against `find_unused_parameters`: it is there on purpose
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     config = load_config(options.config, options.overrides)
     require_valid(config)  # before the imports below, which take seconds
 
@@ -59,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             folder = folder or folder_of(checkpoint)
     runner = Runner(config, folder, resume=checkpoint)
     runner.train(deadline)
-    print(f"checkpoint: {runner.work_dir / 'checkpoints' / 'last.pt'}")
+    if runner.world.is_first:
+        print(f"checkpoint: {runner.work_dir / 'checkpoints' / 'last.pt'}")
     return 0
 
 

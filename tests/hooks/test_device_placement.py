@@ -10,6 +10,7 @@ from torch import nn
 from knoll.datasets.loading.loader import EvaluationLoader, TrainLoader
 from knoll.datasets.samplers import Sequential
 from knoll.hooks.device_placement import DevicePlacement
+from knoll.runner.distributed import ALONE
 
 
 class Zeros:
@@ -26,7 +27,11 @@ def test_model_loss_and_batches_go_to_the_device_it_names():
     train = TrainLoader(Zeros(), [], Sequential(Zeros(), 0), drop_last=True, **options)
     evaluation = EvaluationLoader(Zeros(), [], **options)
     runner = SimpleNamespace(
-        model=nn.Linear(3, 3), loss_function=loss, train_loader=train, evaluation_loaders=dict(val=evaluation)
+        model=nn.Linear(3, 3),
+        loss_function=loss,
+        train_loader=train,
+        evaluation_loaders=dict(val=evaluation),
+        world=ALONE,
     )
     DevicePlacement("meta").setup(runner)
     batches = [*train.batches(0, 2), *evaluation]

@@ -20,6 +20,7 @@ from knoll.hooks.mix import Mix
 from knoll.models.outputs import Outputs
 from knoll.registry import ConfigError, UserError
 from knoll.runner import Runner
+from knoll.runner.distributed import ALONE
 from knoll.runner.forward import Forward
 from knoll.runner.update import Update
 
@@ -36,7 +37,7 @@ def batch_of(size: int, rows: bool = False) -> Batch:
 def mix(*batches: Batch, step: int = 0, seed: int = 0, **settings: Any) -> list[Batch]:
     hook = Mix(**settings)
     runner: Any = SimpleNamespace(
-        batches=list(batches), step=step, num_classes=CLASSES, experiment=SimpleNamespace(seed=seed)
+        batches=list(batches), step=step, num_classes=CLASSES, experiment=SimpleNamespace(seed=seed), world=ALONE
     )
     runner.to_steps = {"100%": 10**6}.get
     hook.setup(runner)
