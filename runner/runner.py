@@ -33,11 +33,14 @@ from ..registry import (
     to_steps,
 )
 from . import checkpoint, run_folder
+from .account import accounted
 from .data import build_evaluation_loaders, build_train_loader, check_classes
 from .duplicates import note_duplicates
 from .evaluate import evaluate, in_words
 from .forward import Forward
 from .labels import checked
+from .lock import locked
+from .logs import logging_to, start_logging
 from .metrics import MetricSet
 from .not_finite import note_not_finite, require_finite, require_finite_weights
 from .parameter_table import parameter_table
@@ -89,10 +92,10 @@ class Runner:
     ) -> None:
         self.config = config if isinstance(config, Config) else config_from_dict(config)
         require_valid(self.config)
-        run_folder.start_logging()
+        start_logging()
         self.experiment: Experiment = make_experiment(self.config.data)
         self.work_dir = Path(work_dir) if work_dir else run_folder.RUNS / self.config.name
-        self._named_by_time = work_dir is None
+        self._named_by_time, self._is_new = work_dir is None, resume is None
         run_folder.require_usable(self.work_dir, resuming=resume is not None)
         state = checkpoint.load(resume) if resume else None
         if state:
@@ -181,7 +184,13 @@ class Runner:
             KeyboardInterrupt, SystemExit: a signal or the deadline has stopped it; see Stopping.
         """
         self.work_dir = run_folder.make(self.work_dir, by_time=self._named_by_time)
-        log = run_folder.log_to(self.work_dir)
+        with locked(self.work_dir):
+            if self._is_new and self.step == 0:
+                run_folder.require_new(self.work_dir)  # another run may have come and gone since this one was built
+            with logging_to(self.work_dir), accounted(self):
+                return self._train(deadline)
+
+    def _train(self, deadline: float | None) -> dict[str, float]:
         run_folder.describe(self.work_dir, self.config, self.step)
         checkpoint.make_ready(self.work_dir / "checkpoints", self.step)
         logger.info("run: %s  (train data: %s)", self.work_dir, self.sources["train"])
@@ -216,7 +225,6 @@ class Runner:
             finally:
                 batches.close()  # ends the workers
                 self.stopping.ignore()
-                run_folder.stop_logging_to(log)
         return self.metrics
 
     def _end_step(self) -> None:
