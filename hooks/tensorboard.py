@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,12 @@ class TensorBoard(Recorder):
         with naming(runner.work_dir / "tensorboard" / name):
             for tag, value in values.items():
                 self.writers[name].add_scalar(tag, value, runner.step)
+
+    def state_dict(self) -> dict[str, Any]:
+        with suppress(OSError):  # that is raised where something is recorded; a checkpoint shall not be lost by it
+            for writer in self.writers.values():
+                writer.flush()  # what the checkpoint calls recorded must outlive the process
+        return super().state_dict()
 
     def after_run(self, runner: Runner) -> None:
         super().after_run(runner)

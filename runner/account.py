@@ -28,14 +28,13 @@ def accounted(runner: Runner) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        step, saved = (
-            f"step {min(runner.step + 1, runner.total_steps)} of {runner.total_steps}",
-            newest(runner.work_dir),
-        )
-        left = f"saved: {saved}; --resume continues from there" if saved else "nothing had been saved yet"
-        logger.error("the run ended in %s: %s (%s)", step, _kind(error), left)
+        where = f"after step {runner.step}" if runner.is_between_steps else f"in step {runner.step + 1}"
+        where += f" of {runner.total_steps}"
+        saved = newest(runner.work_dir)
+        left = f"--resume continues from {saved}" if saved else "nothing had been saved yet"
+        logger.error("the run ended %s, by %s; %s", where, _kind(error), left)
         if lacks_memory(error):
-            raise UserError(_in_memory_terms(runner, step, error)) from error
+            raise UserError(_in_memory_terms(runner, where, error)) from error
         raise
 
 
@@ -43,14 +42,14 @@ def _kind(error: Exception) -> str:
     return "an error" if isinstance(error, UserError) else type(error).__name__
 
 
-def _in_memory_terms(runner: Runner, step: str, error: Exception) -> str:
+def _in_memory_terms(runner: Runner, where: str, error: Exception) -> str:
     experiment = runner.experiment
     sizes = {"train": experiment.train.batch_size}
     sizes |= {f"evaluation.{name}": each.batch_size for name, each in experiment.evaluation.items()}
     listed = ", ".join(f"{name}.batch_size={size}" for name, size in sizes.items())
     reason = one_line(str(error).strip().partition("\n")[0])[:300] or type(error).__name__
     return (
-        f"not enough memory in {step}, on {runner.device}, with {listed}: {reason}\n"
+        f"not enough memory {where}, on {runner.device}, with {listed}: {reason}\n"
         "Lower the batch size; in training raise `accumulate` by as much, and the gradient is that of the same number "
         f"of images (accumulate={experiment.accumulate} now). precision='bf16' takes about half for activations"
     )

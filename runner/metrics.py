@@ -89,7 +89,7 @@ class MetricSet:
             metric.reset()
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """What was added since the last reset, of the metrics that count; one that keeps every prediction is not there."""
+        """What was added since the last reset, of the metrics that count, not of those that keep every prediction."""
         states = {name: getattr(metric, "metric_state", {}) for name, metric in self.metrics.items()}
         counts = {name: state for name, state in states.items() if all(isinstance(v, Tensor) for v in state.values())}
         return {name: {key: value.clone() for key, value in state.items()} for name, state in counts.items() if state}
@@ -97,7 +97,7 @@ class MetricSet:
     def load_state_dict(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Take up what `state_dict` gave. A metric of which it is not, or that has changed since, begins anew."""
         for name, state in states.items():
-            metric = self.metrics.get(name)
+            metric: Any = self.metrics.get(name)
             current = getattr(metric, "metric_state", {})
             if {k: v.shape for k, v in state.items()} != {k: getattr(v, "shape", None) for k, v in current.items()}:
                 continue

@@ -46,9 +46,9 @@ def make(folder: Path, by_time: bool) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
     day, clock = time.strftime("%Y%m%d-%H%M%S").split("-")
-    last = max((started for each in folder.glob("*") if (started := _started(each))), default=("", "", 0))
+    last = max((started for each in folder.glob("*") if (started := _started(each))), default=None)
     number = 1
-    if (day, clock, number) <= last:  # started in the same second, or the clock was set back
+    if last and (day, clock, number) <= last:  # started in the same second, or the clock was set back
         day, clock, number = last[0], last[1], last[2] + 1
     while True:
         named = folder / (f"{day}-{clock}" if number == 1 else f"{day}-{clock}-{number}")
@@ -75,14 +75,18 @@ def require_usable(folder: Path, resuming: bool) -> None:
         require_free(folder)
         if not resuming:
             require_new(folder)
-        with TemporaryDirectory(dir=there, prefix=".knoll-") as trial:  # root may write everywhere, says os.access
-            with open(Path(trial, "trial"), "wb") as file:
-                file.write(bytes(_ROOM))
-                file.flush()
-                os.fsync(file.fileno())
+        _try_writing(there)
     except OSError as error:
         error.filename = str(there)  # not that of the trial
         raise UserError(f"{refused}: {in_words(error)}") from error
+
+
+def _try_writing(folder: Path) -> None:
+    """Really: by os.access root may write everywhere, and a full disk is no question of permission."""
+    with TemporaryDirectory(dir=folder, prefix=".knoll-") as trial, open(Path(trial, "trial"), "wb") as file:
+        file.write(bytes(_ROOM))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def require_new(folder: Path) -> None:
