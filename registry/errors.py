@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 
 class UserError(Exception):
@@ -16,39 +14,6 @@ class UserError(Exception):
 
 class ConfigError(UserError, ValueError):
     """A value in a config that cannot be right."""
-
-
-class BuildError(ConfigError):
-    """A constructor that failed: where in the configs that were being built its own stands, which it is, and why.
-
-    Args:
-        config: what was to be built.
-        place: what that is to its registry, such as "backbone"; the builds around it make it "model.backbone".
-    """
-
-    def __init__(self, config: Mapping, place: str, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.config, self.kind, self.reason = config, kind, reason
-        self.place: list[Any] = [place]
-
-    def __str__(self) -> str:
-        return f"{'.'.join(map(str, self.place))} {self.kind} cannot be built: {self.reason}"
-
-    def within(self, config: Mapping, place: str) -> None:
-        """Add that another config was being built around it."""
-        inner = _path(config, self.config) or self.place[:1]
-        self.place, self.config = [place, *inner, *self.place[1:]], config
-
-
-def _path(tree: Any, wanted: Mapping) -> list[Any]:
-    """The keys that lead to a dict in nested dicts and lists; none if it is not there as it is."""
-    pairs = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list | tuple) else ()
-    for key, value in pairs:
-        if value is wanted or (isinstance(value, Mapping) and value == wanted):
-            return [key]
-        if below := _path(value, wanted):
-            return [key, *below]
-    return []
 
 
 class UnavailableError(UserError):

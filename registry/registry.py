@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Protocol
 
 from .discover import import_entry_points
-from .errors import BuildError, ConfigError, DuplicateNameError, UnknownNameError, UserError
+from .errors import ConfigError, DuplicateNameError, UnknownNameError, UserError
 from .hints import explain_unknown
 from .signature import bind, takes
 
@@ -202,7 +202,7 @@ def build_from_cfg(cfg: Mapping, registry: Registry, default_args: Mapping | Non
     Raises:
         TypeError: cfg, registry, default_args or type of a wrong type, as in mmengine.
         KeyError: no `type`, or a name that is not registered.
-        ConfigError: arguments that the constructor does not take, or of a wrong type; or it raised anything itself.
+        ConfigError: arguments that the constructor does not take, or of a wrong type.
     """
     if not isinstance(cfg, Mapping):
         raise TypeError(f"cfg should be a dict, ConfigDict or Config, but got {type(cfg)}")
@@ -227,14 +227,15 @@ def build_from_cfg(cfg: Mapping, registry: Registry, default_args: Mapping | Non
         raise ConfigError(f"{registry.name} {kind} cannot be built:{listed}")
     try:
         return target(**takes(target, offered), **arguments)
-    except BuildError as error:  # of a part, which the constructor was building
-        error.within(cfg, registry.name)
-        raise
     except UserError:
         raise
-    except Exception as error:
+    except (ValueError, TypeError, AssertionError) as error:
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise BuildError(cfg, registry.name, str(kind), f"{reason} (--debug shows where)") from error
+        raise ConfigError(f"{registry.name} {kind} cannot be built: {reason} (--debug shows where)") from error
+    except Exception as error:
+        if sys.version_info >= (3, 11):
+            error.add_note(f"while building {registry.name} {kind}")
+        raise
 
 
 def _is_list_of_str(value: Any) -> bool:

@@ -138,6 +138,13 @@ def parser(usage: str, doc: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def place(text: str) -> Path:
+    """A file or a folder that an option names; an empty one is a variable of a script that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: name a place")
+    return Path(text)
+
+
 EMA_HELP = "take the averaged weights, or not (default: averaged if the run's best is by them, as by val_ema/top1)"
 OVERRIDES_HELP = "changes to the config, such as optimizer.lr=0.1 or hooks.checkpoint.every=500"
 
