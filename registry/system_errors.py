@@ -25,6 +25,8 @@ _REMEDIES = {
     errno.ENOMEM: "end other programs, or lower batch_size and num_workers",
 }
 
+OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors that reading does not have
+
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..registry import UserError
 from ..registry.partial import partial_folder
-from ..registry.system_errors import in_words
+from ..registry.system_errors import OF_WRITING, in_words
 
 
 @contextmanager
@@ -25,7 +25,8 @@ def written_whole(path: Path) -> Iterator[Path]:
             yield partial
             os.replace(partial, path)
     except OSError as error:
-        if error.filename is None or ".partial" in str(error.filename):
+        is_ours = ".partial" in str(error.filename) if error.filename else error.errno in OF_WRITING
+        if is_ours:
             error.filename, error.filename2 = str(path), None
         raise
 
