@@ -159,7 +159,8 @@ def forked():
         except BaseException:
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
+            with suppress(Exception):  # whatever has become of it: this process must not go on as a test run
+                sys.stdout.flush()
             os._exit(status)
 
     yield start

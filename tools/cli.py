@@ -8,9 +8,11 @@ import importlib
 import io
 import multiprocessing
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -108,12 +110,25 @@ def _is_of_stdout(error: OSError) -> bool:
     """Whether it is the standard output that nobody reads (`knoll list backbones | head -1`), or whose disk is full."""
     if error.filename is not None or sys.stdout is None:
         return False
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
+    with suppress(io.UnsupportedOperation):  # it is no file: in a test, in a notebook
+        descriptor = sys.stdout.fileno()
+        try:
+            sys.stdout.flush()
+            if not (isinstance(error, BrokenPipeError) and _has_no_reader(descriptor)):
+                return False
+        except OSError:
+            pass
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)  # else Python tries again at its end
         return True
     return False
+
+
+def _has_no_reader(pipe: int) -> bool:
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(pipe, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _in_a_thread(caught: threading.ExceptHookArgs) -> None:
@@ -124,8 +139,9 @@ def _in_a_thread(caught: threading.ExceptHookArgs) -> None:
 
 def _leave(status: int) -> NoReturn:
     """End the process now: Python takes a second to take torch down, and one more Ctrl-C then shows a traceback."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):  # closed, or none at all
+            stream.flush()
     for child in multiprocessing.active_children():
         child.kill()
     os._exit(status)

@@ -170,7 +170,7 @@ def test_a_disk_that_runs_full_while_figures_are_written(tiny, filling, command,
     tiny.clear()
     tiny |= filling
     tiny["hooks"]["recorder"] = dict(type=recorder, every=1)
-    status, said, error = command()
+    status, _, error = command()
     assert status == 2
     assert "Traceback" not in error
     assert f"{named}: No space left on device: make room there" in error

@@ -30,12 +30,11 @@ def test_two_fresh_runs_are_equal_whatever_the_workers(tiny, fingerprint, figure
 
 @pytest.mark.row(15)
 def test_another_number_of_workers_when_resuming(tiny, fingerprint, figure):
-    """0, 1, 2 and 3 workers, one after the other in one run that is broken off in the middle of an epoch each time."""
+    """1, 2 and no workers, one after the other in one run that is broken off in the middle of an epoch each time."""
     Runner(tiny, "whole").train()
-    for workers, end in ((1, 3), (2, 6), (3, 9), (0, 12)):
+    for workers, end in ((1, 5), (2, 9), (0, 12)):
         runner = Runner(with_workers(tiny, workers), "run", resume=newest(Path("run")))
         update = runner.update.step
-        # The hook is due at even steps only: what is done when the run breaks off is saved then.
         runner.update.step = lambda update=update, runner=runner, end=end: 1 / 0 if runner.step == end else update()
         if end < 12:
             with pytest.raises(ZeroDivisionError):
@@ -43,7 +42,7 @@ def test_another_number_of_workers_when_resuming(tiny, fingerprint, figure):
         else:
             runner.train()
     assert fingerprint(Path("run") / LAST) == fingerprint(Path("whole") / LAST)
-    figure("1, 2, 3 and 0 workers in one run: the SHA of a run with none")
+    figure("1, 2 and 0 workers in one run: the SHA of a run with none")
 
 
 def changed(config: dict, path: str, value: object) -> dict:
