@@ -73,8 +73,7 @@ def require_usable(folder: Path, resuming: bool) -> None:
             what = "is a file" if there.exists() else f"is a link to {os.readlink(there)}, which is not there"
             raise UserError(f"{refused}: {there} {what}. Remove it, or choose another --work-dir")
         require_free(folder)
-        if not resuming:
-            require_new(folder)
+        require_new(folder, resuming)
         _try_writing(there)
     except OSError as error:
         error.filename = str(there)  # not that of the trial
@@ -89,9 +88,9 @@ def _try_writing(folder: Path) -> None:
         os.fsync(file.fileno())
 
 
-def require_new(folder: Path) -> None:
+def require_new(folder: Path, resuming: bool) -> None:
     """Refuse a folder that holds a run, for one that does not continue it."""
-    if newest(folder):
+    if newest(folder) and not resuming:
         raise UserError(f"{folder} holds a run already: add --resume to continue it, or choose another --work-dir")
 
 

@@ -95,8 +95,8 @@ class Runner:
         start_logging()
         self.experiment: Experiment = make_experiment(self.config.data)
         self.work_dir = Path(work_dir) if work_dir else run_folder.RUNS / self.config.name
-        self._named_by_time, self._is_new = work_dir is None, resume is None
-        run_folder.require_usable(self.work_dir, resuming=resume is not None)
+        self._named_by_time, self._resumes = work_dir is None, resume is not None
+        run_folder.require_usable(self.work_dir, self._resumes)
         state = checkpoint.load(resume) if resume else None
         if state:
             require_same(state["config"], self.config.data, Path(str(resume)))
@@ -185,8 +185,7 @@ class Runner:
         """
         self.work_dir = run_folder.make(self.work_dir, by_time=self._named_by_time)
         with locked(self.work_dir):
-            if self._is_new and self.step == 0:
-                run_folder.require_new(self.work_dir)  # another run may have come and gone since this one was built
+            run_folder.require_new(self.work_dir, self._resumes or self.step > 0)  # another may have come and gone
             with logging_to(self.work_dir), accounted(self):
                 return self._train(deadline)
 

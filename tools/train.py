@@ -16,6 +16,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from knoll.registry import load_config, require_valid
 from knoll.tools.cli import OVERRIDES_HELP, parser, place, run

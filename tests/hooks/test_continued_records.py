@@ -31,6 +31,7 @@ class EndAt(Hook):
     def _at(self, runner, point: str) -> None:
         if (runner.step, point) == (self.step, self.point) and not Path("ended").exists():
             Path("ended").touch()
+            runner.saver.wait()  # what was begun to be saved is
             os.kill(os.getpid(), self.number)
 
     def before_iter(self, runner) -> None:

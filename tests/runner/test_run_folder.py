@@ -14,7 +14,7 @@ import pytest
 
 from knoll.registry import UserError
 from knoll.runner import Runner
-from knoll.runner.checkpoint import newest
+from knoll.runner.checkpoint import newest, save
 from knoll.runner.resume import find_checkpoint
 from knoll.runner.run_folder import make, require_usable
 
@@ -168,8 +168,7 @@ def test_the_newest_run_is_the_one_started_last_whatever_the_clock_says(working_
     for now in clock:
         monkeypatch.setattr(time, "strftime", lambda *_, now=now: now)
         run = make(runs, by_time=True)
-        (run / "checkpoints").mkdir()
-        (run / "checkpoints/step_00000001.pt").touch()
+        save({"step": 1}, run / "checkpoints/step_00000001.pt")
         right += find_checkpoint("auto", "x", None) == run / "checkpoints/step_00000001.pt"
     assert right == len(clock) == len(list(runs.iterdir()))
     assert (runs / "20260105-120000-10").is_dir()
@@ -180,8 +179,7 @@ def test_a_folder_of_another_name_is_no_newest_run(working_directory):
     run = make(Path("runs/x"), by_time=True)
     (Path("runs/x") / "the good one").mkdir()
     (Path("runs/x") / "99999999-999999").write_text("a file")
-    (run / "checkpoints").mkdir()
-    (run / "checkpoints/step_00000001.pt").touch()
+    save({"step": 1}, run / "checkpoints/step_00000001.pt")
     assert find_checkpoint("auto", "x", None) == run / "checkpoints/step_00000001.pt"
 
 
