@@ -34,7 +34,7 @@ class ProgressBar(Hook):
         self.bar: Progress | None = None
 
     def before_run(self, runner: Runner) -> None:
-        self.bar = _bar() if sys.stdout.isatty() else None
+        self.bar = _bar() if sys.stdout is not None and sys.stdout.isatty() else None
         if self.bar is not None:
             self.task = self.bar.add_task("", total=runner.total_steps, completed=runner.step, text="")
             self.bar.start()
@@ -43,13 +43,17 @@ class ProgressBar(Hook):
         self.due = time.perf_counter() + self.wait
         self.started, self.first_step = time.perf_counter(), runner.step
 
-    def end_iter(self, runner: Runner) -> None:
+    def after_update(self, runner: Runner) -> None:
         self.window.add(runner)
+
+    def end_iter(self, runner: Runner) -> None:
         now = time.perf_counter()
         if now < self.due and runner.step < runner.total_steps:
             return
         self.due = now + self.wait
         values = self.window.read()
+        if not values:  # the run continues in the middle of a step: there is nothing to tell of yet
+            return
         epoch = f"epoch {min(runner.epoch + 1, runner.epochs)}/{runner.epochs}"
         text = f"loss {values['loss']:.4f}  lr {runner.learning_rate:.2g}  {values['images_per_second']:.0f} img/s"
         if self.bar is not None:

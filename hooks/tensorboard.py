@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..registry import HOOKS, Duration
+from ..registry.system_errors import naming
 from .recorder import Recorder
 
 if TYPE_CHECKING:
@@ -32,18 +36,44 @@ class TensorBoard(Recorder):
         from torch.utils.tensorboard import SummaryWriter  # a second to import
 
         super().before_run(runner)
+        since = (self.recorded or 0) + 1
         for name in runner.sources:
             folder = runner.work_dir / "tensorboard" / name
-            # What a killed run recorded after its last checkpoint is recorded again: hide the first version.
-            self.writers[name] = SummaryWriter(str(folder), purge_step=runner.step + 1)
+            _come_first(folder)
+            # What a killed run recorded later than its checkpoint is recorded again: hide the first version.
+            with naming(folder):
+                self.writers[name] = SummaryWriter(str(folder), purge_step=since)
         sources = ", ".join(dict.fromkeys(runner.sources.values()))
         text = f"```yaml\n{runner.config.to_yaml()}```\n\nData: {sources}"
-        self.writers["train"].add_text("config", text, runner.step)
+        with naming(runner.work_dir / "tensorboard" / "train"):
+            self.writers["train"].add_text("config", text, since)
 
     def record(self, runner: Runner, name: str, values: dict[str, float]) -> None:
-        for tag, value in values.items():
-            self.writers[name].add_scalar(tag, value, runner.step)
+        with naming(runner.work_dir / "tensorboard" / name):
+            for tag, value in values.items():
+                self.writers[name].add_scalar(tag, value, runner.step)
+
+    def state_dict(self) -> dict[str, Any]:
+        with suppress(OSError):  # that is raised where something is recorded; a checkpoint shall not be lost by it
+            for writer in self.writers.values():
+                writer.flush()  # what the checkpoint calls recorded must outlive the process
+        return super().state_dict()
 
     def after_run(self, runner: Runner) -> None:
-        for writer in self.writers.values():
-            writer.close()
+        super().after_run(runner)
+        with ExitStack() as stack:  # every one, also if another cannot be written
+            for name, writer in self.writers.items():
+                stack.enter_context(naming(runner.work_dir / "tensorboard" / name))
+                stack.callback(writer.close)
+
+
+def _come_first(folder: Path) -> None:
+    """Let the files that are there sort before one that is begun now, also if the clock was set back.
+
+    TensorBoard reads a folder in the order of the files' names, and these begin with the time.
+    """
+    files = sorted(each for each in folder.glob("events.out.tfevents.*.*") if each.name.split(".")[3].isdecimal())
+    if files and int(files[-1].name.split(".")[3]) >= int(time.time()):
+        for number, file in enumerate(files):
+            rest = file.name.split(".", 4)[4]
+            file.rename(file.with_name(f"events.out.tfevents.{number:010d}.{rest}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -36,9 +36,11 @@ class Window:
                 self._fold()
 
     def read(self) -> dict[str, float]:
-        """Mean loss, metrics and images per second since the last call."""
-        values = {"loss": float(torch.stack(self.losses).mean())} if self.losses else {}
-        if self.metrics is not None and self.losses:
+        """Mean loss, metrics and images per second since the last call; nothing if there was no step."""
+        if not self.losses:
+            return {}
+        values = {"loss": float(torch.stack(self.losses).mean())}
+        if self.metrics is not None:
             self._fold()
             values |= self.metrics.compute()
             self.metrics.reset()
@@ -46,6 +48,19 @@ class Window:
         values["images_per_second"] = self.images / (now - self.start)
         self.losses, self.images, self.start = [], 0, now
         return values
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was gathered since the last `read`, but for the time: that of one process says nothing in another."""
+        if not self.losses:
+            return {}
+        self._fold()
+        return {"losses": torch.stack(self.losses), "metrics": self.metrics.state_dict() if self.metrics else {}}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        if state:
+            self.losses = list(state["losses"].to(device))
+            if self.metrics is not None:
+                self.metrics.load_state_dict(state["metrics"])
 
     def _fold(self) -> None:
         """Add the gathered outputs to the metrics, and let go of them."""

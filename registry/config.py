@@ -71,12 +71,12 @@ def _finish(tree: Node, overrides: Sequence[str], name: str) -> Config:
 def _read(path: Path, children: tuple[Path, ...]) -> Node:
     """One file laid over its bases; `children` are the files that led here."""
     chain = (*children, path)
-    if path.resolve() in [child.resolve() for child in children]:
-        raise ConfigError("a config inherits itself: " + " -> ".join(relative(file) for file in chain))
     if not path.is_file():
         wanted = f", which {relative(children[-1])} names as its _base_" if children else ""
         near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
         raise ConfigError(f"there is no config file {relative(path)}{wanted}.{near}")
+    if path.resolve() in [child.resolve() for child in children]:
+        raise ConfigError("a config inherits itself: " + " -> ".join(relative(file) for file in chain))
     if path.parent.resolve() not in SEARCHED:
         SEARCHED.append(path.parent.resolve())
     try:

@@ -72,5 +72,5 @@ def relative(file: Path | str) -> str:
     """A path as one would type it here: relative to the working directory where it lies below that."""
     try:
         return str(Path(file).resolve().relative_to(Path.cwd().resolve()))
-    except ValueError:
+    except (ValueError, RuntimeError, OSError):  # elsewhere, or a link to itself
         return str(file)

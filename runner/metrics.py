@@ -91,6 +91,23 @@ class MetricSet:
         for metric in self.metrics.values():
             metric.reset()
 
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """What was added since the last reset, of the metrics that count, not of those that keep every prediction."""
+        states = {name: getattr(metric, "metric_state", {}) for name, metric in self.metrics.items()}
+        counts = {name: state for name, state in states.items() if all(isinstance(v, Tensor) for v in state.values())}
+        return {name: {key: value.clone() for key, value in state.items()} for name, state in counts.items() if state}
+
+    def load_state_dict(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take up what `state_dict` gave. A metric of which it is not, or that has changed since, begins anew."""
+        for name, state in states.items():
+            metric: Any = self.metrics.get(name)
+            current = getattr(metric, "metric_state", {})
+            if {k: v.shape for k, v in state.items()} != {k: getattr(v, "shape", None) for k, v in current.items()}:
+                continue
+            for key, value in state.items():
+                setattr(metric, key, value.to(current[key].device))
+            metric._update_count = 1  # else torchmetrics warns that there is nothing to compute
+
 
 def _never() -> bool:
     return False

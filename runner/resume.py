@@ -9,7 +9,7 @@ from typing import Any
 
 from ..registry import HOOKS, UserError, make_experiment
 from .checkpoint import newest_whole
-from .run_folder import RUNS
+from .run_folder import RUNS, runs_of
 
 _ABSENT = "(not set)"
 
@@ -30,7 +30,7 @@ def find_checkpoint(wanted: str, name: str, folder: Path | None) -> Path | None:
     """
     if wanted in ("auto", "must"):
         # The newest run only: falling back on an older one would pass that one off as this.
-        runs = [folder] if folder else sorted((RUNS / name).glob("*/"))
+        runs = [folder] if folder else runs_of(RUNS / name)
         found = newest_whole(runs[-1]) if runs else None
         if found is None and wanted == "must":
             place = runs[-1] if runs else RUNS / name

@@ -1,76 +1,127 @@
-"""The folder of a run: its config, its log, and the environment it ran in."""
+"""The folder of a run: which, whether it can be used, and what is written down there of what ran."""
 
 from __future__ import annotations
 
 import json
-import logging
-import logging.handlers
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import distributions
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..registry import Config, UserError
 from ..registry.discover import PACKAGE_ROOT
+from ..registry.system_errors import in_words, naming
 from .checkpoint import make_ready, newest
-from .known_holes import warn_of_known_holes
+from .lock import locked, require_free
+from .logs import logging_to
 
 if TYPE_CHECKING:
     from .runner import Runner
 
 RUNS = Path("runs")
+_BY_TIME = re.compile(r"(\d{8})-(\d{6})(?:-(\d+))?")
+_ROOM = 2**20  # bytes that a folder must at least have room for: config, log, the first figures
+
+
+def runs_of(folder: Path) -> list[Path]:
+    """The runs in a folder that are named by the time, in the order in which they were started."""
+    runs = [(started, run) for run in folder.glob("*") if (started := _started(run)) and run.is_dir()]
+    return [run for _, run in sorted(runs)]
+
+
+def _started(run: Path) -> tuple[str, str, int] | None:
+    match = _BY_TIME.fullmatch(run.name)
+    return (match[1], match[2], int(match[3] or 1)) if match else None
 
 
 def make(folder: Path, by_time: bool) -> Path:
-    """Make the folder of a run; `by_time`, a new one in it that is named by the time, and no other run's."""
+    """Make the folder of a run; `by_time`, a new one in it that is named by the time, and no other run's.
+
+    It comes after every one that is there, whatever the clock says: the newest run is the one that was started last.
+    """
     if not by_time:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-    started, number = time.strftime("%Y%m%d-%H%M%S"), 1
+    day, clock = time.strftime("%Y%m%d-%H%M%S").split("-")
+    last = max((started for each in folder.glob("*") if (started := _started(each))), default=None)
+    number = 1
+    if last and (day, clock, number) <= last:  # started in the same second, or the clock was set back
+        day, clock, number = last[0], last[1], last[2] + 1
     while True:
-        named = folder / (started if number == 1 else f"{started}-{number}")
+        named = folder / (f"{day}-{clock}" if number == 1 else f"{day}-{clock}-{number}")
         try:
             named.mkdir(parents=True)
             return named
-        except FileExistsError:  # another run, started in the same second
+        except FileExistsError:  # another run, started at this moment
             number += 1
 
 
 def require_usable(folder: Path, resuming: bool) -> None:
-    """Refuse a folder that the run could not be kept in, without making it yet.
+    """Refuse a folder that a run could not be kept in. Nothing is left in it, and it is not made yet.
 
     Raises:
-        UserError: there is a file of that name, no permission to write, or another run in it.
+        UserError: there is something else of that name, a run is in it or has been, or it cannot be written to.
     """
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise UserError(f"the run's folder {folder} cannot be made: {there} is a file")
-    if not os.access(there, os.W_OK):
-        raise UserError(f"the run's folder {folder} cannot be made: no permission to write in {there}")
+    refused = f"the run's folder {folder} cannot be used"
+    there = folder
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+        if not there.is_dir():
+            what = "is a file" if there.exists() else f"is a link to {os.readlink(there)}, which is not there"
+            raise UserError(f"{refused}: {there} {what}. Remove it, or choose another --work-dir")
+        require_free(folder)
+        require_new(folder, resuming)
+        _try_writing(there)
+    except OSError as error:
+        error.filename = str(there)  # not that of the trial
+        raise UserError(f"{refused}: {in_words(error)}") from error
+
+
+def _try_writing(folder: Path) -> None:
+    """Really: by os.access root may write everywhere, and a full disk is no question of permission."""
+    with TemporaryDirectory(dir=folder, prefix=".knoll-") as trial, open(Path(trial, "trial"), "wb") as file:
+        file.write(bytes(_ROOM))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def require_new(folder: Path, resuming: bool) -> None:
+    """Refuse a folder that holds a run, for one that does not continue it."""
     if newest(folder) and not resuming:
         raise UserError(f"{folder} holds a run already: add --resume to continue it, or choose another --work-dir")
 
 
-def begin(runner: Runner, by_time: bool) -> logging.Handler:
-    """Make the run's folder, as the first of its processes, and write into it; the others learn its name.
+@contextmanager
+def held(runner: Runner, by_time: bool, resuming: bool) -> Iterator[None]:
+    """Make the run's folder, keep others out of it, and write down there what runs and what is logged meanwhile.
 
-    Returns:
-        the handler of the log, for `stop_logging_to`.
+    Of several processes the first does all this; the others learn the folder's name.
+
+    Raises:
+        UserError: another run is in the folder, or has been since the Runner was built.
     """
-    first = runner.world.is_first
-    runner.work_dir = runner.world.of_first(make(runner.work_dir, by_time) if first else runner.work_dir)
-    if not first:
-        return logging.NullHandler()
-    log = log_to(runner.work_dir)
-    describe(runner.work_dir, runner.config, runner.step)
-    make_ready(runner.work_dir / "checkpoints", runner.step)
-    return log
+    if not runner.world.is_first:
+        runner.work_dir = runner.world.of_first(runner.work_dir)
+        yield
+        return
+    runner.work_dir = make(runner.work_dir, by_time)
+    with locked(runner.work_dir):
+        require_new(runner.work_dir, resuming)
+        runner.world.of_first(runner.work_dir)
+        with logging_to(runner.work_dir):
+            describe(runner.work_dir, runner.config, runner.step)
+            make_ready(runner.work_dir / "checkpoints", runner.step)
+            yield
 
 
 def describe(folder: Path, config: Config, step: int) -> None:
@@ -79,7 +130,7 @@ def describe(folder: Path, config: Config, step: int) -> None:
     A run that continues at a step writes files of its own, named by that step.
     """
     since = f"-step_{step:08d}" if step else ""
-    (folder / f"config{since}.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    _write(folder / f"config{since}.yaml", config.to_yaml())
     environment = {
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -90,8 +141,12 @@ def describe(folder: Path, config: Config, step: int) -> None:
         "packages": {each.metadata["Name"]: each.version for each in distributions()},
         "git": {str(place): state for place in _repositories() if (state := _git_state(place, folder, since))},
     }
-    text = json.dumps(environment, indent=1, sort_keys=True)
-    (folder / f"environment{since}.json").write_text(text, encoding="utf-8")
+    _write(folder / f"environment{since}.json", json.dumps(environment, indent=1, sort_keys=True))
+
+
+def _write(path: Path, text: str) -> None:
+    with naming(path):
+        path.write_text(text, encoding="utf-8")
 
 
 def _repositories() -> list[Path]:
@@ -105,7 +160,7 @@ def _git_state(place: Path, folder: Path, since: str) -> dict | None:
         return None
     difference = _git(place, "diff", "HEAD") or ""
     if difference:
-        (folder / f"{place.name or 'code'}{since}.diff").write_text(difference, encoding="utf-8")
+        _write(folder / f"{place.name or 'code'}{since}.diff", difference)
     untracked = (_git(place, "ls-files", "--others", "--exclude-standard") or "").split("\n")
     return {"commit": commit.strip(), "changed": bool(difference), "untracked": [name for name in untracked if name]}
 
@@ -116,53 +171,3 @@ def _git(place: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
-
-
-class _Console(logging.Handler):
-    """Prints to what sys.stdout is at that moment: a progress bar replaces it to keep lines above itself."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stdout, flush=True)
-
-
-class _Kept(logging.handlers.BufferingHandler):
-    """Keeps what is logged before a run has its folder: what became of the weights, what is frozen."""
-
-    def flush(self) -> None: ...  # not when it is full: when there is a file to write to
-
-
-def start_logging(rank: int = 0) -> logging.Logger:
-    """The log that a person reads, on the console. What a new run logs before it has a folder is kept for its file.
-
-    Of several processes only the first (rank 0) says what all could say; the others only warn.
-    """
-    logger = logging.getLogger("knoll")
-    for handler in [each for each in logger.handlers if isinstance(each, _Kept)]:
-        logger.removeHandler(handler)
-    if rank == 0:
-        logger.addHandler(_Kept(capacity=0))
-    if not any(isinstance(handler, _Console) for handler in logger.handlers):
-        logger.addHandler(_Console())
-        logger.propagate = False
-    logger.setLevel(logging.INFO if rank == 0 else logging.WARNING)
-    if rank == 0:
-        warn_of_known_holes()
-    return logger
-
-
-def log_to(folder: Path) -> logging.Handler:
-    """The log is kept in `log.txt` too, from where it began. Returns the handler, for `stop_logging_to`."""
-    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logger = logging.getLogger("knoll")
-    for kept in [each for each in logger.handlers if isinstance(each, _Kept)]:
-        for record in kept.buffer:
-            handler.handle(record)
-        logger.removeHandler(kept)
-    logger.addHandler(handler)
-    return handler
-
-
-def stop_logging_to(handler: logging.Handler) -> None:
-    logging.getLogger("knoll").removeHandler(handler)
-    handler.close()

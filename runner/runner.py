@@ -14,7 +14,7 @@ from torch import Tensor
 from ..datasets.combining.combine import name_source
 from ..datasets.combining.first_available import Choices, same_choices
 from ..datasets.loading.loader import Batch
-from ..datasets.loading.randomness import derive_seed, random_state, seed_run, set_random_state
+from ..datasets.loading.randomness import derive_seed, put_back_on_error, seed_run
 from ..hooks.hook import Hooks
 from ..models.freezing import Freezing
 from ..models.pretrained import compare
@@ -33,11 +33,13 @@ from ..registry import (
     to_steps,
 )
 from . import checkpoint, distributed, run_folder
+from .account import accounted
 from .data import build_evaluation_loaders, build_train_loader, check_classes
 from .duplicates import note_duplicates
 from .evaluate import evaluate, in_words
 from .forward import Forward
 from .labels import checked
+from .logs import start_logging
 from .metrics import MetricSet
 from .not_finite import note_not_finite, require_finite, require_finite_weights
 from .parameter_table import parameter_table
@@ -87,11 +89,11 @@ class Runner:
         self.config = config if isinstance(config, Config) else config_from_dict(config)
         require_valid(self.config)
         self.world = distributed.join()
-        run_folder.start_logging(self.world.rank)
+        start_logging(self.world.rank)
         self.experiment: Experiment = make_experiment(self.config.data)
         self.work_dir = Path(work_dir) if work_dir else run_folder.RUNS / self.config.name
-        self._named_by_time = work_dir is None
-        run_folder.require_usable(self.work_dir, resuming=resume is not None)
+        self._named_by_time, self._resumes = work_dir is None, resume is not None
+        run_folder.require_usable(self.work_dir, self._resumes)
         state = checkpoint.load(resume) if resume else None
         if state:
             self.world.require_as_before(state, Path(str(resume)))
@@ -153,9 +155,7 @@ class Runner:
         self.freezing = Freezing(self.model, experiment.freeze, self.to_steps)
         self.freezing.require_none_of(unfilled, self.model)
         if self.freezing.whole_run and with_weights and experiment.weights is None:
-            logger.info(
-                "note: the config names no weights, so what is frozen stays at the random numbers it began with"
-            )
+            logger.info("note: the config names no weights: what is frozen stays at the random numbers it began with")
         parts = self.model, self.loss_function, experiment.param_groups
         self.optimizer = build_optimizer(experiment.optimizer, *parts, self.freezing.whole_run)
         if experiment.freeze or experiment.param_groups:
@@ -183,7 +183,11 @@ class Runner:
         Raises:
             KeyboardInterrupt, SystemExit: a signal or the deadline has stopped it; see Stopping.
         """
-        log = run_folder.begin(self, by_time=self._named_by_time)
+        resuming = self._resumes or self.step > 0
+        with run_folder.held(self, self._named_by_time, resuming), accounted(self):
+            return self._train(deadline)
+
+    def _train(self, deadline: float | None) -> dict[str, float]:
         logger.info("run: %s  (train data: %s)", self.work_dir, self.sources["train"])
         self.model.train()
         batches = self.train_loader.batches(self._batch_number(self.step), self._batch_number(self.total_steps))
@@ -217,7 +221,6 @@ class Runner:
             finally:
                 batches.close()  # ends the workers
                 self.stopping.ignore()
-                run_folder.stop_logging_to(log)
         return self.metrics
 
     def _end_step(self) -> None:
@@ -243,13 +246,10 @@ class Runner:
         if any(loader.num_workers for loader in self.evaluation_loaders.values()):
             self.saver.wait()  # a process that is forked while a thread writes has that thread's locks
         parts = self.evaluation_loaders, self.loss_function, self._evaluation_metrics, None, self.views
-        before, metrics = random_state(), {}
-        try:
+        metrics: dict[str, float] = {}
+        with put_back_on_error():  # it will be done again from its beginning
             for suffix, forward in self.measured.items():
                 metrics |= evaluate(forward, *parts, self.stopping.check, suffix, self.world)
-        except BaseException:
-            set_random_state(before)  # it will be done again from its beginning
-            raise
         self.metrics = metrics
         self.evaluated_at = self.step
         for line in in_words(self.metrics, self.sources):

@@ -6,9 +6,12 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +134,40 @@ def differences(first: Any, second: Any, path: str = "") -> list[str]:
 @pytest.fixture(name="differences")
 def differences_fixture():
     return differences
+
+
+@pytest.fixture
+def forked():
+    """Start a function in a process of its own, a copy of this one, which has spent the seconds of importing torch.
+
+    Returns the process's id. It ends with status 0 after the function, with 1 after an exception, which it prints, and
+    is killed after the test if it is still there.
+    """
+    children = []
+
+    def start(function: Callable[[], object]) -> int:
+        child = os.fork()
+        if child:
+            children.append(child)
+            return child
+        status = 1
+        try:
+            function()
+            status = 0
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with suppress(Exception):  # whatever has become of it: this process must not go on as a test run
+                sys.stdout.flush()
+            os._exit(status)
+
+    yield start
+    for child in children:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 @pytest.fixture

@@ -8,13 +8,17 @@ import importlib
 import io
 import multiprocessing
 import os
+import select
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from knoll.registry.errors import UserError
+from knoll.registry.errors import UserError, one_line
+from knoll.registry.system_errors import in_words, lacks_memory
 
 USER_ERROR, INTERRUPTED = 2, 130
 # Names of files are bytes, and those that are not UTF-8 no text: `\\udcff` is written for such a byte, 0xff.
@@ -56,30 +60,88 @@ def dispatch(usage: str, description: str, package: ModuleType, argv: Sequence[s
 
 
 def run(tool: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
-    """Call a tool's main. A user's mistake is printed as a message, without traceback; `--debug` shows that too."""
+    """Call a tool's main, and return the exit status.
+
+    What is the user's to mend, or the machine's, such as a full disk, is printed as a message; `--debug` shows the
+    traceback too. Any other error is a programmer's, and has its traceback.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=NOT_UNICODE)  # as of stderr; a name shall not end a run that prints it
+    threading.excepthook, before = threading.__excepthook__ if debug else _in_a_thread, threading.excepthook
     try:
-        return tool([word for word in argv if word != "--debug"])
-    except UserError as error:
-        if debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except BrokenPipeError:  # `knoll list backbones | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        status = tool([word for word in argv if word != "--debug"])
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("interrupted; --resume continues a run from its last checkpoint, if it has one", file=sys.stderr)
         _leave(INTERRUPTED)
+    except Exception as error:
+        if isinstance(error, OSError) and _is_of_stdout(error):
+            return 0 if isinstance(error, BrokenPipeError) else _end(f"the output cannot be written: {in_words(error)}")
+        message = _message(error)
+        if debug or message is None:
+            raise
+        return _end(message)
+    finally:
+        threading.excepthook = before
+
+
+def _message(error: Exception) -> str | None:
+    """What to print instead of a traceback; None if that is what should be seen."""
+    if isinstance(error, UserError):
+        return str(error)
+    if lacks_memory(error):
+        reason = one_line(str(error).strip().partition("\n")[0])[:300]
+        return f"not enough memory: {reason or type(error).__name__}. Take smaller batches or images, or end others"
+    if isinstance(error, OSError):
+        return in_words(error)
+    return None
+
+
+def _end(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return USER_ERROR
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    """Whether it is the standard output that nobody reads (`knoll list backbones | head -1`), or whose disk is full."""
+    if error.filename is not None or sys.stdout is None:
+        return False
+    with suppress(io.UnsupportedOperation):  # it is no file: in a test, in a notebook
+        descriptor = sys.stdout.fileno()
+        try:
+            sys.stdout.flush()
+            if not (isinstance(error, BrokenPipeError) and _has_no_reader(descriptor)):
+                return False
+        except OSError:
+            pass
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)  # else Python tries again at its end
+        return True
+    return False
+
+
+def _has_no_reader(pipe: int) -> bool:
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(pipe, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _in_a_thread(caught: threading.ExceptHookArgs) -> None:
+    """An error of the system in a thread that writes: who waits for the thread raises it again, and that is shown."""
+    if not isinstance(caught.exc_value, OSError):
+        threading.__excepthook__(caught)
 
 
 def _leave(status: int) -> NoReturn:
     """End the process now: Python takes a second to take torch down, and one more Ctrl-C then shows a traceback."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):  # closed, or none at all
+            stream.flush()
     for child in multiprocessing.active_children():
         child.kill()
     os._exit(status)
@@ -90,6 +152,13 @@ def parser(usage: str, doc: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(usage, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made
+
+
+def place(text: str) -> Path:
+    """A file or a folder that an option names; an empty one is a variable of a script that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: name a place")
+    return Path(text)
 
 
 EMA_HELP = "take the averaged weights, or not (default: averaged if the run's best is by them, as by val_ema/top1)"

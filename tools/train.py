@@ -21,17 +21,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from knoll.registry import load_config, require_valid
-from knoll.tools.cli import OVERRIDES_HELP, parser, run
+from knoll.tools.cli import OVERRIDES_HELP, parser, place, run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser("train", __doc__)
     arguments.add_argument("config", help="a config file: .py or .yaml")
     arguments.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
-    arguments.add_argument("--work-dir", type=Path, metavar="DIR", help="keep the run here")
+    arguments.add_argument("--work-dir", type=place, metavar="DIR", help="keep the run here")
     arguments.add_argument(
         "--resume",
         nargs="?",
+        type=lambda text: str(place(text)),
         const="auto",
         metavar="PATH",
         help="continue a run: the newest of this config (or of --work-dir), or that of a checkpoint or run folder. "

@@ -68,6 +68,17 @@ def own_randomness() -> AbstractContextManager[None]:
 
 
 @contextmanager
+def put_back_on_error() -> Iterator[None]:
+    """Leave the generators as they were if what is inside does not come to its end."""
+    before = random_state()
+    try:
+        yield
+    except BaseException:
+        set_random_state(before)
+        raise
+
+
+@contextmanager
 def untouched_random_state() -> Iterator[None]:
     """Leave the generators of this process as they were, whatever is drawn inside."""
     torch_state, python_state, numpy_state = torch.get_rng_state(), random.getstate(), np.random.get_state()

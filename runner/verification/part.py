@@ -18,7 +18,7 @@ import torch
 from ...datasets.loading.randomness import derive_seed, seed_run
 from ...hooks.hook import Hooks
 from ...registry import UserError, config_from_dict
-from .. import run_folder
+from .. import logs
 from ..checkpoint import step_file
 from ..runner import Runner
 from .watch import Difference, Ended, Seen, Trace, Watch
@@ -97,7 +97,7 @@ def _run(part: Part, at_stop: Callable[[Seen], Any]) -> Seen:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Only warnings of a run are shown."""
-    logger = run_folder.start_logging()
+    logger = logs.start_logging()
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:

@@ -13,7 +13,7 @@ from knoll.datasets.base import ArrayImages
 from knoll.registry import DATASETS
 from knoll.runner import Runner, duplicates
 from knoll.runner.duplicates import note_duplicates
-from knoll.runner.run_folder import start_logging
+from knoll.runner.logs import start_logging
 
 
 @pytest.fixture(autouse=True)

@@ -244,7 +244,7 @@ def test_a_pattern_for_nothing_is_said_before_the_run(normed, working_directory)
 
 
 def test_random_numbers_that_are_frozen_for_good_are_told(tiny, capsys):
-    told = "note: the config names no weights, so what is frozen stays at the random numbers it began with"
+    told = "note: the config names no weights: what is frozen stays at the random numbers it began with"
     Runner(tiny | dict(freeze=["backbone.c1"]), "run")
     assert told in capsys.readouterr().out
     Runner(tiny | dict(freeze={"backbone.c1": "1ep"}), "run")

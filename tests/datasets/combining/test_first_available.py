@@ -10,7 +10,7 @@ from knoll.datasets.combining.combine import declared_source
 from knoll.datasets.combining.first_available import same_choices
 from knoll.registry import DATASETS, UnavailableError, UserError
 from knoll.runner import Runner, Trained
-from knoll.runner.run_folder import start_logging
+from knoll.runner.logs import start_logging
 
 
 @pytest.fixture
