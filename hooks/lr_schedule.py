@@ -8,7 +8,7 @@ from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau, SequentialLR
 
 from ..optim.schedules import build_scheduler
 from ..registry import HOOKS, ConfigError, Duration, MetricName
-from ..registry.fit import AtLeast
+from ..registry.fit import AtLeast, AtMost
 from .hook import Hook
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class LRSchedule(Hook):
         scheduler: dict,
         by: Literal["step", "epoch"] = "step",
         warmup: Duration = 0,
-        warmup_start: Annotated[float, AtLeast(1e-9)] = 0.01,
+        warmup_start: Annotated[float, AtLeast(1e-9), AtMost(1)] = 0.01,
         monitor: MetricName | None = None,
     ) -> None:
         self.config = scheduler

@@ -1,10 +1,10 @@
 """A config in, objects out: the registries, config files, and the check that finds every mistake before a run."""
 
 from .check import MetricName, Problem, check, require_valid
-from .config import Config, config_from_dict, load_config
+from .config import Config, config_from_dict, load_config, tells_places
 from .discover import import_siblings
 from .duration import Duration, to_steps
-from .errors import ConfigError, DuplicateNameError, UnavailableError, UnknownNameError, UserError
+from .errors import BuildError, ConfigError, DuplicateNameError, UnavailableError, UnknownNameError, UserError
 from .experiment import EvaluationData, Experiment, ParamGroup, ParamGroups, TrainData, Weights, make_experiment
 from .registries import (
     BACKBONES,
@@ -34,6 +34,7 @@ __all__ = [
     "SAMPLERS",
     "SCHEDULERS",
     "TRANSFORMS",
+    "BuildError",
     "Config",
     "ConfigError",
     "Duration",
@@ -59,5 +60,6 @@ __all__ = [
     "load_config",
     "make_experiment",
     "require_valid",
+    "tells_places",
     "to_steps",
 ]

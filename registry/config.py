@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .errors import ConfigError
+from .errors import BuildError, ConfigError
 from .hints import relative
 from .index import SEARCHED
-from .lines import python_lines, read_yaml, yaml_lines
+from .lines import python_lines, read_yaml
 from .names import did_you_mean
 from .tree import KeyPath, Node, Origin, annotate, dotted, merge, origins, plain, without_marks
 
@@ -40,9 +41,38 @@ class Config:
         known = (self.origins.get(path[:length]) for length in range(len(path), -1, -1))
         return next((origin for origin in known if origin), None)
 
+    def path_of(self, part: Mapping) -> KeyPath | None:
+        """Where a dict stands in the config, or the first that is equal to it."""
+        paths = [path for path in self.origins if path]
+        same = [path for path in paths if self.at(path) is part]
+        return next(iter(same or [path for path in paths if self.at(path) == part]), None)
+
+    def at(self, path: KeyPath) -> Any:
+        """The value at a path."""
+        value: Any = self.data
+        for key in path:
+            value = value[key]
+        return value
+
     def to_yaml(self) -> str:
         """The config as YAML that loads to the same experiment."""
         return yaml.safe_dump(self.data, sort_keys=False, allow_unicode=True, width=100)
+
+
+def tells_places(build: Callable) -> Callable:
+    """Decorates a method that builds from `self.config`: of what cannot be built it says where that is written."""
+
+    @functools.wraps(build)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return build(self, *args, **kwargs)
+        except BuildError as error:
+            path = self.config.path_of(error.cfg) if error.cfg is not None else None
+            if path is None:
+                raise
+            raise ConfigError(f"{dotted(path)} ({self.config.origin(path)}): {error}") from error
+
+    return method
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -80,7 +110,7 @@ def _read(path: Path, children: tuple[Path, ...]) -> Node:
     if path.parent.resolve() not in SEARCHED:
         SEARCHED.append(path.parent.resolve())
     try:
-        source = path.read_text(encoding="utf-8")
+        source = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{relative(path)} is not a text file in UTF-8: {error.reason}") from error
     read = _read_yaml if path.suffix in (".yaml", ".yml") else _read_python
@@ -114,8 +144,7 @@ def _read_python(source: str, file: str) -> tuple[dict, Any, dict[KeyPath, int]]
 
 def _read_yaml(source: str, file: str) -> tuple[dict, Any, dict[KeyPath, int]]:
     try:
-        data = read_yaml(source)
-        lines = yaml_lines(source)
+        data, lines = read_yaml(source)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -171,7 +200,7 @@ def _key_in(node: Node, keys: list[str], depth: int) -> Any:
         return key
     if not isinstance(node.value, list):
         raise ConfigError(f"override {'.'.join(keys)}: {where} is {node.value!r}, which has nothing below it")
-    if key.isdecimal() and int(key) < len(node.value):
+    if key.isdecimal() and len(key) < 10 and int(key) < len(node.value):
         return int(key)
     raise ConfigError(
         f"override {'.'.join(keys)}: {where} is a list of {len(node.value)}: "

@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from .errors import ConfigError, DuplicateNameError
+from .errors import ConfigError, DuplicateNameError, in_short
 
 # Files that could not be imported, with their tracebacks: told only to those who ask for what is in them.
 BROKEN: dict[Path, str] = {}
@@ -57,7 +57,7 @@ def import_modules(names: Sequence[str]) -> None:
     """Import the modules that a config lists under `imports`; they may lie in the working directory.
 
     Raises:
-        ConfigError: there is no such module.
+        ConfigError: there is no such module, or it cannot be imported.
     """
     for name in names:
         _ASKED_FOR["imports"][name] = None
@@ -70,21 +70,34 @@ def import_modules(names: Sequence[str]) -> None:
                 raise ConfigError(
                     f"imports: there is no module `{name}`: neither installed nor below {Path.cwd()}"
                 ) from error
+            raise _not_imported("imports", name, error) from error
+        except DuplicateNameError:
             raise
+        except Exception as error:
+            raise _not_imported("imports", name, error) from error
 
 
 def import_folders(folders: Sequence[str]) -> None:
     """Import every `.py` file of the folders that a config lists under `plugins`.
 
     Raises:
-        ConfigError: there is no such folder.
+        ConfigError: there is no such folder, or a file in it cannot be imported.
     """
     for folder in folders:
         if not Path(folder).is_dir():
             raise ConfigError(f"plugins: there is no folder {Path(folder).absolute()}")
         _ASKED_FOR["plugins"][str(Path(folder).absolute())] = None
         for file in sorted(Path(folder).glob("*.py")):
-            _import_file(file)
+            try:
+                _import_file(file)
+            except DuplicateNameError:
+                raise
+            except Exception as error:
+                raise _not_imported("plugins", str(file), error) from error
+
+
+def _not_imported(key: str, what: str, error: Exception) -> ConfigError:
+    return ConfigError(f"{key}: {what!r} cannot be imported: {in_short(error)} (--debug shows where)")
 
 
 def asked_for() -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from .errors import ConfigError
 from .fit import Misfit, fit
 from .signature import parameters
 
-_PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*(steps?|ep|epochs?|img|images?|%)")
+_PATTERN = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(steps?|ep|epochs?|img|images?|%)")
 
 
 class _IsDuration:

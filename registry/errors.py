@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 
 class UserError(Exception):
@@ -14,6 +15,18 @@ class UserError(Exception):
 
 class ConfigError(UserError, ValueError):
     """A value in a config that cannot be right."""
+
+
+class BuildError(ConfigError):
+    """A dict of a config of which nothing could be built.
+
+    Attributes:
+        cfg: the dict; by it a Config finds where it stands.
+    """
+
+    def __init__(self, message: str, cfg: Mapping | None = None) -> None:
+        super().__init__(message)
+        self.cfg = cfg
 
 
 class UnavailableError(UserError):
@@ -33,6 +46,12 @@ class DuplicateNameError(UserError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+def in_short(error: Exception) -> str:
+    """An exception of somebody else's in one line."""
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first if len(first) <= 300 else first[:297] + '...'}".rstrip(": ")
 
 
 def one_line(text: str) -> str:

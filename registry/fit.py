@@ -33,7 +33,7 @@ class AtLeast:
         self.bound = bound
 
     def check(self, value: Any) -> None:
-        if isinstance(value, (int, float)) and value < self.bound:
+        if isinstance(value, (int, float)) and not value >= self.bound:  # NaN too
             raise Misfit(f"at least {self.bound}")
 
 
@@ -44,7 +44,7 @@ class AtMost:
         self.bound = bound
 
     def check(self, value: Any) -> None:
-        if isinstance(value, (int, float)) and value > self.bound:
+        if isinstance(value, (int, float)) and not value <= self.bound:
             raise Misfit(f"at most {self.bound}")
 
 
@@ -164,7 +164,7 @@ def _fit_torch(value: Any, kind: type) -> Any:
         return dtype
     try:
         return torch.tensor(_require(value, (list, tuple), "a list of numbers"))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # the last of None, or a number beyond 64 bits
         raise Misfit("a list of numbers") from error
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from .tree import KeyPath
+from .errors import in_short
+from .tree import DEEPEST, MOST_VALUES, KeyPath
 
 
 def python_lines(source: str) -> dict[KeyPath, int]:
@@ -79,45 +80,48 @@ def _list_items(node: ast.expr, names: dict[str, ast.expr]) -> list[ast.expr]:
     return []
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key that is written twice, of which YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.MarkedYAMLError(problem=f"the key `{key.value}` stands twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(source: str) -> Any:
-    """The data of a YAML document: plain types only.
+def read_yaml(source: str) -> tuple[Any, dict[KeyPath, int]]:
+    """The data of a YAML document, plain types only, and the lines of its values by its parser's own marks.
 
     Raises:
-        yaml.YAMLError: it does not parse, asks for an object, or has a key twice.
+        yaml.YAMLError: it does not parse, asks for an object, has a key twice, or grows beyond all measure.
     """
-    loader = _UniqueKeyLoader(source)
+    loader = yaml.SafeLoader(source)
     try:
-        return loader.get_single_data()
+        root = loader.get_single_node()
+        if root is None:
+            return None, {}
+        lines = _yaml_lines(root)
+        return loader.construct_document(root), lines
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # of a date such as 2020-13-01, of `!!int x`, of what is nested too deeply
+        raise yaml.YAMLError(in_short(error)) from error
     finally:
         loader.dispose()
 
 
-def yaml_lines(source: str) -> dict[KeyPath, int]:
-    """Lines of the values of a YAML document, by its parser's own marks."""
+def _yaml_lines(root: yaml.Node) -> dict[KeyPath, int]:
     lines: dict[KeyPath, int] = {}
 
     def walk(node: yaml.Node, path: KeyPath, line: int) -> None:
         lines[path] = line + 1
+        # Before anything is made of it: ten lines of aliases can stand for as many values as there are atoms.
+        if len(lines) > MOST_VALUES or len(path) > DEEPEST:
+            raise yaml.MarkedYAMLError(problem="it holds itself, or far too many values", problem_mark=node.start_mark)
         if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
             for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise yaml.MarkedYAMLError(problem="a key that is no string", problem_mark=key.start_mark)
+                if key.value in seen and key.tag != "tag:yaml.org,2002:merge":  # YAML would silently take the last
+                    what = f"the key `{key.value}` stands twice"
+                    raise yaml.MarkedYAMLError(problem=what, problem_mark=key.start_mark)
+                seen.add(key.value)
                 walk(value, (*path, key.value), key.start_mark.line)
         elif isinstance(node, yaml.SequenceNode):
             for index, value in enumerate(node.value):
                 walk(value, (*path, index), value.start_mark.line)
 
-    root = yaml.compose(source, Loader=yaml.SafeLoader)
-    if root is not None:
-        walk(root, (), 0)
+    walk(root, (), 0)
     return lines

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Protocol
 
 from .discover import import_entry_points
-from .errors import ConfigError, DuplicateNameError, UnknownNameError, UserError
+from .errors import BuildError, DuplicateNameError, UnknownNameError, UserError, in_short
 from .hints import explain_unknown
 from .signature import bind, takes
 
@@ -202,7 +202,7 @@ def build_from_cfg(cfg: Mapping, registry: Registry, default_args: Mapping | Non
     Raises:
         TypeError: cfg, registry, default_args or type of a wrong type, as in mmengine.
         KeyError: no `type`, or a name that is not registered.
-        ConfigError: arguments that the constructor does not take, or of a wrong type.
+        BuildError: arguments that the constructor does not take, or of a wrong type; or the constructor failed.
     """
     if not isinstance(cfg, Mapping):
         raise TypeError(f"cfg should be a dict, ConfigDict or Config, but got {type(cfg)}")
@@ -224,18 +224,14 @@ def build_from_cfg(cfg: Mapping, registry: Registry, default_args: Mapping | Non
     arguments, problems = bind(target, arguments, provided=offered)
     if problems:
         listed = "".join(f"\n  {problem.key}: {problem.message}" for problem in problems)
-        raise ConfigError(f"{registry.name} {kind} cannot be built:{listed}")
+        raise BuildError(f"{registry.name} {kind} cannot be built:{listed}", cfg)
     try:
         return target(**takes(target, offered), **arguments)
     except UserError:
         raise
-    except (ValueError, TypeError, AssertionError) as error:
-        reason = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise ConfigError(f"{registry.name} {kind} cannot be built: {reason} (--debug shows where)") from error
-    except Exception as error:
-        if sys.version_info >= (3, 11):
-            error.add_note(f"while building {registry.name} {kind}")
-        raise
+    except Exception as error:  # it may be anyone's, and what it is given comes from a config
+        reason = in_short(error)
+        raise BuildError(f"{registry.name} {kind} cannot be built: {reason} (--debug shows where)", cfg) from error
 
 
 def _is_list_of_str(value: Any) -> bool:

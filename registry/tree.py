@@ -6,9 +6,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import ConfigError
+from .signature import describe
 
 # How deep in a config a value stands: ("model", "backbone", "depth"); list items by their index.
 KeyPath = tuple[str | int, ...]
+
+
+# A config that goes beyond these holds itself, or grew without anybody's meaning to: YAML's aliases double with each line.
+MOST_VALUES = 100_000
+DEEPEST = 100
+MOST_BITS = 64  # of a whole number: no library here takes a longer one
 
 
 class Origin(NamedTuple):
@@ -33,30 +40,46 @@ def dotted(path: KeyPath) -> str:
     return ".".join(str(key) for key in path)
 
 
-def annotate(value: Any, lines: dict[KeyPath, int], file: str, path: KeyPath = ()) -> Node:
+def annotate(value: Any, lines: dict[KeyPath, int], file: str) -> Node:
     """Wrap plain data; a value whose own line is unknown takes its parent's.
 
     Raises:
-        ConfigError: the config holds something that is not plain data.
+        ConfigError: the config holds something that is not plain data, holds itself, or is too large to be meant.
     """
-    known = next((lines[path[:length]] for length in range(len(path), -1, -1) if path[:length] in lines), 1)
-    origin = Origin(file, known)
-    if isinstance(value, dict):
-        bad = next((key for key in value if not isinstance(key, str)), None)
-        if bad is not None:
-            raise ConfigError(f"{origin}: {dotted(path) or 'config'} has the key {bad!r}; keys are strings")
-        return Node({key: annotate(item, lines, file, (*path, key)) for key, item in value.items()}, origin)
-    if isinstance(value, (list, tuple)):
-        return Node([annotate(item, lines, file, (*path, index)) for index, item in enumerate(value)], origin)
+    count = 0
+
+    def wrap(value: Any, path: KeyPath) -> Node:
+        nonlocal count
+        count += 1
+        known = next((lines[path[:length]] for length in range(len(path), -1, -1) if path[:length] in lines), 1)
+        origin = Origin(file, known)
+        if len(path) > DEEPEST:
+            raise ConfigError(f"{origin}: {dotted(path[:3])}... is more than {DEEPEST} levels deep, or holds itself")
+        if count > MOST_VALUES:
+            raise ConfigError(f"{file} holds more than {MOST_VALUES} values: keep such data in a file of its own")
+        if isinstance(value, dict):
+            if bad := [key for key in value if not isinstance(key, str)]:
+                raise ConfigError(f"{origin}: {dotted(path) or 'config'} has the key {bad[0]!r}; keys are strings")
+            return Node({key: wrap(item, (*path, key)) for key, item in value.items()}, origin)
+        if isinstance(value, (list, tuple)):
+            return Node([wrap(item, (*path, index)) for index, item in enumerate(value)], origin)
+        return Node(_plain_value(value, path, origin), origin)
+
+    return wrap(value, ())
+
+
+def _plain_value(value: Any, path: KeyPath, origin: Origin) -> Any:
     if type(value).__module__ == "numpy" and not getattr(value, "shape", ()):
         value = value.item()  # a number, whatever computed it
     if isinstance(value, Path):
-        return Node(str(value), origin)
+        return str(value)
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        raise ConfigError(f"{origin}: {dotted(path)} is a whole number of {value.bit_length()} bits; {MOST_BITS} fit")
     if value is None or isinstance(value, (str, int, float, bool)):
-        return Node(value, origin)
+        return value
     raise ConfigError(
-        f"{origin}: {dotted(path)} is {value!r}: a config holds plain data (dict, list, str, number, True, False, "
-        "None); name a class by its registered name, as a string"
+        f"{origin}: {dotted(path)} is {describe(value)}: a config holds plain data (dict, list, str, number, True, "
+        "False, None); name a class by its registered name, as a string"
     )
 
 

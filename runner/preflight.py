@@ -86,8 +86,9 @@ def _try_loss(loss: nn.Module, logits: Tensor, labels: Tensor) -> None:
     shapes = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
     with _explained(f"the loss {name} does not take {shapes}", lambda: _other_labels(loss, logits, labels)):
         value = loss(logits, labels)
-    if value.ndim != 0:
-        raise UserError(f"the loss {name} gives a tensor {tuple(value.shape)}, not one number: set reduction='mean'")
+    if not isinstance(value, Tensor) or value.ndim != 0:
+        given = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise UserError(f"the loss {name} gives {given}, not one number: set reduction='mean'")
     twice = loss(logits.repeat(2, 1), labels.repeat(2, *[1] * (labels.ndim - 1)))
     if value != 0 and torch.isclose(twice, 2 * value, rtol=1e-4):
         raise UserError(f"the loss {name} sums over the images of a batch instead of averaging: set reduction='mean'")

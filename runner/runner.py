@@ -30,6 +30,7 @@ from ..registry import (
     config_from_dict,
     make_experiment,
     require_valid,
+    tells_places,
     to_steps,
 )
 from . import checkpoint, distributed, run_folder
@@ -83,6 +84,7 @@ class Runner:
         UserError: a mistake in the config, or data that is missing or does not fit.
     """
 
+    @tells_places
     def __init__(
         self, config: Config | dict, work_dir: str | Path | None = None, resume: str | Path | None = None
     ) -> None:

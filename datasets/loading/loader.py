@@ -149,7 +149,10 @@ class TrainLoader(_Loader):
         super().__init__(dataset, transforms, **options)
         self.sampler = sampler
         self.part = part
-        self.starts = _starts(len(sampler), self.batch_size, drop_last, part[1])
+        try:
+            self.starts = _starts(len(sampler), self.batch_size, drop_last, part[1])
+        except (MemoryError, OverflowError) as error:
+            raise ConfigError("train.sampler: an epoch of so many samples does not fit into memory") from error
         self.batches_per_epoch = len(self.starts) - 1
         if any(end - start < part[1] for start, end in pairwise(self.starts[-3:])):
             raise ConfigError(

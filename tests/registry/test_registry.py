@@ -141,7 +141,5 @@ def test_an_error_in_a_constructor_says_what_was_being_built(registry):
         def __init__(self) -> None:
             raise RuntimeError("inside")
 
-    with pytest.raises(RuntimeError, match="inside") as raised:
+    with pytest.raises(ConfigError, match="gadget Fails cannot be built: RuntimeError: inside"):
         registry.build(dict(type="Fails"))
-    notes = getattr(raised.value, "__notes__", ["while building gadget Fails"])
-    assert notes == ["while building gadget Fails"]
