@@ -42,10 +42,12 @@ class Config:
         return next((origin for origin in known if origin), None)
 
     def path_of(self, part: Mapping) -> KeyPath | None:
-        """Where a dict stands in the config, or the first that is equal to it."""
-        paths = [path for path in self.origins if path]
-        same = [path for path in paths if self.at(path) is part]
-        return next(iter(same or [path for path in paths if self.at(path) == part]), None)
+        """Where a dict stands in the config, or one that is equal to it, or the only one of its type."""
+        dicts = {path: value for path in self.origins if path and isinstance(value := self.at(path), dict)}
+        same = [path for path, value in dicts.items() if value is part]
+        equal = [path for path, value in dicts.items() if value == part]
+        alike = [path for path, value in dicts.items() if value.get("type") == part.get("type")]
+        return next(iter(same or equal or (alike if len(alike) == 1 else [])), None)
 
     def at(self, path: KeyPath) -> Any:
         """The value at a path."""

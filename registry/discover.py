@@ -60,7 +60,6 @@ def import_modules(names: Sequence[str]) -> None:
         ConfigError: there is no such module, or it cannot be imported.
     """
     for name in names:
-        _ASKED_FOR["imports"][name] = None
         if not any(isinstance(finder, _WorkingDirectory) for finder in sys.meta_path):
             sys.meta_path.append(_WorkingDirectory())
         try:
@@ -75,6 +74,7 @@ def import_modules(names: Sequence[str]) -> None:
             raise
         except Exception as error:
             raise _not_imported("imports", name, error) from error
+        _ASKED_FOR["imports"][name] = None
 
 
 def import_folders(folders: Sequence[str]) -> None:
@@ -86,7 +86,6 @@ def import_folders(folders: Sequence[str]) -> None:
     for folder in folders:
         if not Path(folder).is_dir():
             raise ConfigError(f"plugins: there is no folder {Path(folder).absolute()}")
-        _ASKED_FOR["plugins"][str(Path(folder).absolute())] = None
         for file in sorted(Path(folder).glob("*.py")):
             try:
                 _import_file(file)
@@ -94,6 +93,7 @@ def import_folders(folders: Sequence[str]) -> None:
                 raise
             except Exception as error:
                 raise _not_imported("plugins", str(file), error) from error
+        _ASKED_FOR["plugins"][str(Path(folder).absolute())] = None
 
 
 def _not_imported(key: str, what: str, error: Exception) -> ConfigError:

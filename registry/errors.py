@@ -50,8 +50,8 @@ class DuplicateNameError(UserError, KeyError):
 
 def in_short(error: Exception) -> str:
     """An exception of somebody else's in one line."""
-    first = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first if len(first) <= 300 else first[:297] + '...'}".rstrip(": ")
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text if len(text) <= 300 else text[:297] + '...'}".rstrip(": ")
 
 
 def one_line(text: str) -> str:

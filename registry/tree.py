@@ -12,7 +12,7 @@ from .signature import describe
 KeyPath = tuple[str | int, ...]
 
 
-# A config that goes beyond these holds itself, or grew without anybody's meaning to: YAML's aliases double with each line.
+# A config that goes beyond these holds itself, or has grown without being meant to, as YAML's aliases of aliases do.
 MOST_VALUES = 100_000
 DEEPEST = 100
 MOST_BITS = 64  # of a whole number: no library here takes a longer one

@@ -15,6 +15,7 @@ import torch
 
 from ..registry import UserError
 from ..registry.sealed import SealingWriter, verify
+from .state_kinds import require_kinds
 
 logger = logging.getLogger("knoll")
 
@@ -155,6 +156,7 @@ def load(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a checkpoint of a run: it holds no {', '.join(missing)}")
     if state["format"] != FORMAT:
         raise UserError(f"{path} is of the format {state['format']!r}; this version reads {FORMAT}")
+    require_kinds(state, path)
     return state
 
 

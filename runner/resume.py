@@ -10,6 +10,7 @@ from typing import Any
 from ..registry import HOOKS, UserError, make_experiment
 from .checkpoint import newest_whole
 from .run_folder import RUNS, runs_of
+from .state_kinds import fitting
 
 _ABSENT = "(not set)"
 
@@ -58,7 +59,8 @@ def require_same(old: Mapping, new: Mapping, path: Path) -> None:
     Raises:
         UserError: the configs differ; lists every difference with both values.
     """
-    differences = _differences(_what_counts(old), _what_counts(new))
+    with fitting(path):
+        differences = _differences(_what_counts(old), _what_counts(new))
     if differences:
         listed = "".join(f"\n  {key}: was {was!r}, is {now!r}" for key, was, now in differences)
         raise UserError(

@@ -48,6 +48,7 @@ from .preflight import try_everything
 from .resume import require_same
 from .saving import Saver
 from .state import restore, state_of
+from .state_kinds import fitting
 from .stopping import Stopping
 from .update import Update
 from .views import build_views
@@ -118,7 +119,8 @@ class Runner:
         self._build_model(with_weights=state is None)
         self.world.require_same(distributed.what_must_agree(self, state))
         if state:
-            self.load_state_dict(state)
+            with fitting(str(resume)):
+                self.load_state_dict(state)
             logger.info("continuing from %s, step %d of %d", resume, self.step, self.total_steps)
 
     # --- building ------------------------------------------------------------------------------------------------

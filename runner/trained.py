@@ -32,6 +32,7 @@ from .forward import Forward
 from .known_holes import warn_of_known_holes
 from .labels import all_labels, is_multi_label, require_fitting, require_known_classes
 from .metrics import MetricSet
+from .state_kinds import fitting
 
 _RANDOM = (
     "So the model is not the one that was trained: {} would be random, and whatever was measured by it. Give the "
@@ -92,8 +93,9 @@ class Trained:
         self.loss = LOSSES.build(self.experiment.loss)
         self.report: list[str] = []
         if state:
-            model.load_state_dict(weights)
-            self.loss.load_state_dict(state["loss"])
+            with fitting(path):
+                model.load_state_dict(weights)
+                self.loss.load_state_dict(state["loss"])
         elif self.experiment.weights is None:
             raise ConfigError(
                 f"{path} is a config: its model knows nothing yet. Give a checkpoint, or say which weights to measure: "
@@ -191,7 +193,10 @@ def _read(path: Path, overrides: Sequence[str], trust: bool) -> tuple[Config, di
         raise UserError(f"{given}: a checkpoint holds its weights. To measure others, name a config in its place.")
     state = checkpoint.load(path)
     config = config_from_dict(state["config"], overrides, name=state["name"], source=str(path))
-    named = [*config.data.get("imports", []), *config.data.get("plugins", [])]
-    if named and not trust:
-        raise UserError(f"{path} asks to import code of yours: {', '.join(named)}. If that is right, add --trust.")
+    named = [config.data.get("imports"), config.data.get("plugins")]
+    if any(named) and not trust:
+        told = ", ".join(
+            str(each) for names in named if names for each in (names if isinstance(names, list) else [names])
+        )
+        raise UserError(f"{path} asks to import code of yours: {told}. If that is right, add --trust.")
     return config, state

@@ -66,7 +66,7 @@ def _require_known(file: Path, value: str) -> None:
 def _json_pairs(file: Path, text: str, value: str) -> list[tuple[str, str]]:
     try:
         pairs = json.loads(text, object_pairs_hook=list)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is not JSON: {error}") from error
     if not isinstance(pairs, list) or not all(isinstance(pair, tuple) and isinstance(pair[1], str) for pair in pairs):
         raise UserError(f"{file} is not an object of names and {value}s, {{name: {value}}}, all strings")
@@ -75,6 +75,13 @@ def _json_pairs(file: Path, text: str, value: str) -> list[tuple[str, str]]:
 
 def _csv_pairs(file: Path, text: str, value: str) -> list[tuple[str, str]]:
     rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        return _named(file, rows, value)
+    except csv.Error as error:
+        raise UserError(f"{file}, line {rows.line_num + 1}: {error}") from error
+
+
+def _named(file: Path, rows: csv.DictReader, value: str) -> list[tuple[str, str]]:
     missing = {"name", value} - set(rows.fieldnames or [])
     if missing:
         raise UserError(f"{file} has no column `{min(missing)}`; its first line is `name,{value}`")

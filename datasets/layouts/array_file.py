@@ -13,6 +13,7 @@ import numpy as np
 
 from ...registry import DATASETS, UnavailableError, UserError
 from ..base import ArrayImages
+from .class_numbers import require_classes
 
 
 @DATASETS.register_module()
@@ -49,7 +50,7 @@ class ArrayFile(ArrayImages):
         try:
             with nullcontext(_mapped(file)) if file.is_dir() else np.load(file, allow_pickle=False) as arrays:
                 self.images, labels = _arrays(file, arrays, split)
-                classes = classes or [str(number) for number in range(_count_classes(arrays, labels))]
+                classes = classes or [str(number) for number in range(_count_classes(file, arrays, labels))]
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             kind = "a folder of .npy files" if self._mapped else "an .npz file"
             raise UserError(f"{file} cannot be read as {kind}: {error}") from error
@@ -102,9 +103,11 @@ def _arrays(file: Path, arrays: Mapping[str, np.ndarray], split: str) -> tuple[n
     return images, labels
 
 
-def _count_classes(arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> int:
+def _count_classes(file: Path, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> int:
     """The columns of rows; else up to the largest class number of all splits, which one of them may lack."""
     if labels.ndim == 2:
         return labels.shape[1]
     every = (arrays[key] for key in arrays if key.endswith("_labels"))
-    return 1 + max(int(each.max()) for each in every if each.dtype.kind in "biu" and each.size)
+    count = 1 + max((int(each.max()) for each in every if each.dtype.kind in "biu" and each.size), default=-1)
+    require_classes(count, lambda: str(file))
+    return count

@@ -9,7 +9,8 @@ from ...registry import UserError
 from ...registry.names import did_you_mean
 
 # "007" is a name: as a number it would lose its zeros.
-_WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)")
+_WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
+MOST_CLASSES = 1_000_000
 
 
 def class_numbers(
@@ -26,7 +27,8 @@ def class_numbers(
         place: where a person finds the label of a sample, for the error.
 
     Raises:
-        UserError: a label that `classes` has not, a number below 0 or beyond `classes`, a class named twice.
+        UserError: a label that `classes` has not, a number below 0 or beyond `classes`, a class named twice; without
+            `classes` a number so large that it can be none.
     """
     names = list(classes) if classes is not None else sorted(set(labels))
     twice = next((name for name in names if names.count(name) > 1), None) if classes is not None else None
@@ -48,7 +50,12 @@ def class_numbers(
 def _numbers(
     labels: list[int], classes: Sequence[str] | None, place: Callable[[int], str]
 ) -> tuple[list[int], list[str]]:
-    names = [str(number) for number in range(max(labels, default=-1) + 1)] if classes is None else list(classes)
+    if classes is None:
+        count = max(labels, default=-1) + 1
+        require_classes(count, lambda: place(labels.index(count - 1)))
+        names = [str(number) for number in range(count)]
+    else:
+        names = list(classes)
     outside = [index for index, label in enumerate(labels) if not 0 <= label < len(names)]
     if outside:
         known = "0 or more" if classes is None else f"0 to {len(names) - 1}, for there are {len(names)} `classes`"
@@ -57,3 +64,13 @@ def _numbers(
             f"({len(outside)} of {len(labels)} labels are not)"
         )
     return labels, names
+
+
+def require_classes(count: int, place: Callable[[], str]) -> None:
+    """Refuse a number of classes of which the names alone would fill the memory: an identifier among the labels.
+
+    Raises:
+        UserError: there are more than a million.
+    """
+    if count > MOST_CLASSES:
+        raise UserError(f"{place()}: the label {count - 1} would make {count:,} classes; up to {MOST_CLASSES:,} can be")

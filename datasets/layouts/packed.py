@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from ...registry import DATASETS, UnavailableError, UserError
+from ...registry.errors import in_short
+from ...registry.fit import Misfit, fit
 from ..base import CombinedImages, ImageFiles, LabelledImages, name_of, place_of
 from ..loading.batched.resizing import resize
 from ..loading.pictures import LazyPicture, as_tensor
@@ -26,7 +28,7 @@ from ..loading.reading import Reader
 
 MAGIC = b"knollpck"
 VERSION = 1
-HEADER = struct.Struct("<8sQQ8x")  # magic, start and length of the table
+HEADER = struct.Struct("<8sQQ8s")  # magic, start and length of the table, the first bytes of its SHA-256
 
 
 class Mapped(LazyPicture):
@@ -109,15 +111,37 @@ def read_table(file: Path) -> dict[str, Any]:
         header = opened.read(HEADER.size)
         if not header.startswith(MAGIC) or len(header) < HEADER.size:
             raise UserError(f"{file} is not a packed file: python tools/data.py pack makes one")
-        _, start, length = HEADER.unpack(header)
-        opened.seek(start)
-        text = opened.read(length)
+        _, start, length, digest = HEADER.unpack(header)
+        opened.seek(min(start, os.fstat(opened.fileno()).st_size))
+        text = opened.read(min(length, os.fstat(opened.fileno()).st_size))
     if len(text) < length or length == 0:
         raise UserError(f"{file} is cut off: pack it again")
-    table = json.loads(text)
-    if table["version"] != VERSION:
-        raise UserError(f"{file} is of version {table['version']}; this Knoll reads {VERSION}: pack it again")
+    try:
+        table = json.loads(text)
+        if table["version"] != VERSION:
+            raise UserError(f"{file} is of version {table['version']}; this Knoll reads {VERSION}: pack it again")
+        if digest not in (_digest(text), bytes(8)):  # files that were made before there was one have zeros
+            raise UserError(f"{file} is damaged: its table is not what was written. Pack it again")
+        _require_whole(table, start)
+    except (ValueError, TypeError, KeyError, RecursionError, Misfit) as error:
+        raise UserError(f"{file} is damaged ({in_short(error)}): pack it again") from error
     return table
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.sha256(text).digest()[:8]
+
+
+def _require_whole(table: dict[str, Any], end: int) -> None:
+    """Every sample has its label, its name, and its place before the table."""
+    kinds = dict(classes=list[str], names=list[str], labels=list, places=list[tuple[int, int, int]], source=str)
+    for key, kind in (kinds | dict(fingerprint=str)).items():
+        fit(table[key], kind)
+    if not len(table["labels"]) == len(table["names"]) == len(table["places"]):
+        raise ValueError("there are not as many labels and names as images")
+    for start, height, width in table["places"]:
+        if min(height, width) < 1 or not HEADER.size <= start <= end - height * width * 3:
+            raise ValueError(f"an image of {height} x {width} at {start} lies outside of the images")
 
 
 def pack(
@@ -163,7 +187,7 @@ def pack(
             start = opened.tell()
             opened.write(text)
             opened.seek(0)
-            opened.write(HEADER.pack(MAGIC, start, len(text)))
+            opened.write(HEADER.pack(MAGIC, start, len(text), _digest(text)))
             opened.flush()
             os.fsync(opened.fileno())
         os.replace(partial, file)

@@ -1,6 +1,6 @@
 """Fuzzing: many odd inputs of one kind. Each is taken, or refused by a message of our own; nothing else may come out.
 
-The suite runs the same cases every time. `KNOLL_FUZZ=20 pytest tests/fuzz` runs twenty times as many, new ones each time.
+The suite runs the same cases every time; `KNOLL_FUZZ=20 pytest tests/fuzz` twenty times as many, and others each time.
 """
 
 from __future__ import annotations

@@ -19,13 +19,6 @@ from knoll.models.weights.read import read_weights
 from knoll.registry import MODELS
 from knoll.runner import Runner, Trained, checkpoint
 
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> bytes:
-    """The bytes of a checkpoint, made once: of a small run of one's own data."""
-    return b""
-
-
 ODD: list[Any] = [
     *(
         None,
@@ -177,7 +170,7 @@ def states(draw: st.DrawFn, state: dict) -> dict:
                 break
             holder = holder[key]
         if draw(st.integers(0, 4)):
-            holder[key] = draw(st.sampled_from(ODD))
+            holder[key] = copy.deepcopy(draw(st.sampled_from(ODD)))
         else:
             del holder[key]
     return state
@@ -188,7 +181,6 @@ def states(draw: st.DrawFn, state: dict) -> dict:
 def test_a_checkpoint_of_odd_values_is_refused(fuzz, attempt, figure, whole, tiny):
     """A whole file, its own digest included, that some other program wrote."""
     state = checkpoint.load(whole)
-    runner = Runner(tiny, "run2")
 
     def outcome(odd: dict) -> str:
         checkpoint.save({key: value for key, value in odd.items() if key != "format"}, Path("odd.pt"))

@@ -1,4 +1,4 @@
-"""Configs with anything in them: through the check, to YAML and back, and through building a run up to its first step."""
+"""Configs with anything in them: through the check, to YAML and back, and through building a run."""
 
 from __future__ import annotations
 

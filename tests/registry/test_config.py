@@ -66,6 +66,7 @@ def test_several_bases_and_yaml_over_python(write):
     assert data["hooks"]["checkpoint"]["every"] == 5
 
 
+@pytest.mark.row(41)
 def test_a_cycle_is_printed(write):
     first = write(first_py='_base_ = "second.py"\nconfig = dict()', second_py='_base_ = "first.py"\nconfig = dict()')
     with pytest.raises(ConfigError, match=r"a config inherits itself: first.py -> second.py -> first.py"):
@@ -211,6 +212,7 @@ def test_a_file_that_is_not_text(write, tmp_path):
         load_config("x.py")
 
 
+@pytest.mark.row(42)
 def test_yaml_cannot_make_objects(write):
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_config(write(x_yaml="a: !!python/object/apply:os.system ['true']\n"))

@@ -128,6 +128,7 @@ def test_wrong_arguments_are_all_named_at_once(registry):
     assert "width: is missing" in message
 
 
+@pytest.mark.row(38)
 @pytest.mark.parametrize("name", ["os.system", "subprocess.getoutput", "json", "knoll.runner", "torch.nn.Linear"])
 def test_a_type_never_imports_or_calls_what_is_not_registered(name, registry, monkeypatch):
     monkeypatch.setattr("importlib.import_module", lambda *_: pytest.fail("something was imported"))

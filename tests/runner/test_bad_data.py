@@ -69,10 +69,12 @@ def test_an_empty_class_folder(tiny, where):
 @pytest.mark.row(27)
 @pytest.mark.usefixtures("unbuilt")
 @pytest.mark.parametrize("where", ["train", "evaluation.val"])
-def test_an_empty_data_set(tiny, where):
+def test_an_empty_data_set(tiny, where, figure):
     data = tiny["train"] if where == "train" else tiny["evaluation"]["val"]
     data["dataset"] = dict(type="Subset", dataset=data["dataset"], indices=[])
-    assert refusal(tiny) == f"{where}: the data set is empty"
+    said = refusal(tiny)
+    figure(f"{where} is empty: refused in {len(said.splitlines())} line, before a model was built")
+    assert said == f"{where}: the data set is empty"
 
 
 @pytest.mark.row(27)
@@ -103,13 +105,14 @@ def test_a_batch_that_is_just_full_and_one_that_need_not_be(tiny):
     ],
 )
 @pytest.mark.parametrize("name", ["val", "test"])
-def test_class_maps_that_differ(tiny, name, others, told):
+def test_class_maps_that_differ(tiny, name, others, told, figure):
     tiny["train"]["dataset"] = folders("train", ant=1, bee=1, cat=1, dog=1)
     good = dict(tiny["evaluation"]["val"], dataset=dict(type="ImageFolder", root="train"))
     tiny["evaluation"] = dict(val=good, test=good) | {name: dict(good, dataset=folders("other", **others))}
     tiny["train"]["batch_size"] = 2
     said = refusal(tiny)
     assert said.startswith(f"evaluation.{name} has other classes than train, so its labels mean something else: ")
+    figure(f"train and {name} differ: {sum(repr(each) in said for each in told)} of {len(told)} classes named")
     assert all(f"'{each}'" in said for each in told)
     assert not any(f"'{each}'" in said for each in set(others) & {"ant", "bee"})
 
@@ -121,7 +124,7 @@ WRONG = [4, 255, -1, -100]
 @pytest.mark.usefixtures("unbuilt")
 @pytest.mark.parametrize("label", WRONG)
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_a_label_out_of_range(tiny, split, label):
+def test_a_label_out_of_range(tiny, split, label, figure):
     """Of the 30th image: all labels are looked at, not the first batch alone."""
     count, where = (42, "train") if split == "train" else (18, "evaluation.val")
     labels = np.arange(count) % 4
@@ -129,7 +132,11 @@ def test_a_label_out_of_range(tiny, split, label):
     rewrite(**{f"{split}_labels": labels})
     for data in (tiny["train"], tiny["evaluation"]["val"]):
         data["dataset"]["classes"] = list("abcd")
-    assert refusal(tiny) == (
+    said = refusal(tiny)
+    figure(
+        f"{where}, a label of {label}: refused, {sum(map(said.count, (where, str(label), '0 to 3')))} of 3 facts told"
+    )
+    assert said == (
         f"{where}: the label of {split}/{count - 5:05d} is {label}; with 4 classes labels are 0 to 3 "
         f"(2 of {count} labels are not)"
     )
@@ -208,11 +215,13 @@ def test_more_labels_than_samples(bare):
 @pytest.mark.row(30)
 @pytest.mark.usefixtures("unbuilt")
 @pytest.mark.parametrize("count", [3, 5, 1000])
-def test_a_head_of_another_width(tiny, count):
+def test_a_head_of_another_width(tiny, count, figure):
     tiny["model"]["head"]["num_classes"] = count
-    assert refusal(tiny) == (
-        f"model.head.num_classes is {count}, but the training data has 4 classes (0, 1, 2, 3): set it to 4"
+    said = refusal(tiny)
+    figure(
+        f"a head of {count} for 4 classes: refused, {sum(each in said.split() for each in ('4', f'{count},'))} of 2 numbers told"
     )
+    assert said == (f"model.head.num_classes is {count}, but the training data has 4 classes (0, 1, 2, 3): set it to 4")
 
 
 @pytest.mark.row(30)

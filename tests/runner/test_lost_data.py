@@ -91,7 +91,7 @@ class Sleeping:
 
 
 @pytest.mark.row(32)
-def test_a_worker_that_hangs_is_an_error_after_the_timeout(monkeypatch):
+def test_a_worker_that_hangs_is_an_error_after_the_timeout(monkeypatch, figure):
     """The default is five minutes; here one second."""
     assert 60 <= workers.TIMEOUT <= 600
     monkeypatch.setattr(workers, "TIMEOUT", 1.0)
@@ -100,13 +100,15 @@ def test_a_worker_that_hangs_is_an_error_after_the_timeout(monkeypatch):
     start = time.monotonic()
     with pytest.raises(UserError, match=r"no worker has delivered a batch for 1 seconds.*num_workers=0"):
         list(loader.batches(0, 4))
-    assert time.monotonic() - start < 20
+    taken = time.monotonic() - start
+    figure(f"a worker that hangs: an error after {taken:.1f} s, by a timeout of {workers.TIMEOUT:.0f} s")
+    assert taken < 20
 
 
 @pytest.mark.row(34)
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize("images", [7, 8, 9])
-def test_an_epoch_that_ends_in_one_image_trains_with_batch_norm(tiny, working_directory, images, drop_last):
+def test_an_epoch_that_ends_in_one_image_trains_with_batch_norm(tiny, working_directory, images, drop_last, figure):
     """Batches of 4 and 7, 8 or 9 images: the number of batches is that of the formula, none has one image alone."""
     rng = np.random.default_rng(0)
     np.savez(
@@ -123,4 +125,5 @@ def test_an_epoch_that_ends_in_one_image_trains_with_batch_norm(tiny, working_di
     runner.train()
     assert len(sizes) == (images // 4 if drop_last else -(-images // 4)) == runner.step
     assert sum(sizes) == (images // 4 * 4 if drop_last else images)
+    figure(f"{images} images by 4, drop_last={drop_last}: batches of {', '.join(map(str, sizes))}")
     assert min(sizes) > 1

@@ -23,6 +23,7 @@ def saved(tiny):
     return model
 
 
+@pytest.mark.row(37)
 def test_the_backbone_is_taken_and_the_head_made_anew(tiny, saved, capsys) -> None:
     runner = Runner(tiny | dict(weights="ten.pth"), "run")
     assert torch.equal(runner.model.backbone.c1.weight, saved.backbone.c1.weight)
@@ -61,6 +62,7 @@ def test_a_missing_file_is_said_by_the_tool_without_a_traceback(tiny, tool, tmp_
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.row(37)
 def test_a_head_without_the_datas_classes_is_refused(tiny, saved) -> None:
     tiny["model"]["head"]["num_classes"] = 10
     with pytest.raises(UserError, match=r"model\.head\.num_classes is 10, but the training data has 4 classes"):

@@ -50,7 +50,7 @@ def config(tiny, photos) -> dict[str, Any]:
     return tiny | dict(accumulate=1, duration="1ep")
 
 
-def test_class_folders(photos):
+def test_class_folders(photos, figure):
     found = ImageFolder(str(photos))
     assert found.classes == sorted(CLASSES)
     assert len(found) == 4 * 6
@@ -62,6 +62,9 @@ def test_class_folders(photos):
         expected = 60 * CLASSES.index(kind) + 5 * [*NAMES, NOT_TEXT].index(name)
         assert image.getpixel((0, 0)) == (expected,) * 3
         assert found.classes[label] == kind
+    figure(
+        f"{len(found)} images with spaces, line breaks and other letters in their names: each its own pixels and label"
+    )
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])

@@ -78,7 +78,7 @@ def spoil(data: bytes, draw: random.Random) -> bytes:
 
 @pytest.mark.row(23)
 @pytest.mark.parametrize("name", FILES)
-def test_damage_of_any_kind_is_a_clean_error_or_an_image(name):
+def test_damage_of_any_kind_is_a_clean_error_or_an_image(name, figure):
     draw, seen = random.Random(0), Counter()
     for _ in range(600):
         data = spoil(FILES[name], draw)
@@ -87,13 +87,14 @@ def test_damage_of_any_kind_is_a_clean_error_or_an_image(name):
         except UserError as error:  # anything else would end the test
             said = str(error)
             seen["refused" if said.startswith("photos/1.jpg ") and "\n" not in said else said] += 1
+    figure(f"{name}: {seen.total()} spoilt files, {seen['refused']} refused, {seen['RGB']} decoded")
     assert seen["refused"] > 100
     assert set(seen) <= {"RGB", "refused"}
 
 
 @pytest.mark.row(23)
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_cut_off_is_refused_unless_every_pixel_is_there(name):
+def test_what_is_cut_off_is_refused_unless_every_pixel_is_there(name, figure):
     """At each length of the file, or at 500 of them."""
     data = FILES[name]
     whole = np.asarray(decode(data, "whole"))
@@ -105,6 +106,7 @@ def test_what_is_cut_off_is_refused_unless_every_pixel_is_there(name):
             refused += 1
         else:
             assert np.array_equal(np.asarray(left), whole), f"cut at {length} of {len(data)} bytes"
+    figure(f"{name}: {len(lengths)} lengths, {refused} refused, {len(lengths) - refused} with every pixel")
     assert refused > len(lengths) / 2
 
 
@@ -209,11 +211,12 @@ def measured(expression: str) -> tuple[Any, float]:
 
 
 @pytest.mark.row(25)
-def test_bombs_are_refused_before_memory_is_taken_for_them():
+def test_bombs_are_refused_before_memory_is_taken_for_them(figure):
     for name, make in BOMBS.items():
         Path(f"{name}.bomb").write_bytes(make())
         assert Path(f"{name}.bomb").stat().st_size < 1_000_000
     said, growth = measured("{file.stem: refusal(file) for file in pathlib.Path().glob('*.bomb')}")
+    figure(f"{len(said)} of {len(BOMBS)} bombs refused; memory grew by {growth:.0f} MB")
     assert set(said) == set(BOMBS)
     for name, message in said.items():
         why = "cannot be read as an image: Decompressed data too large" if "100 MB" in name else "is larger than 89"
@@ -224,7 +227,7 @@ def test_bombs_are_refused_before_memory_is_taken_for_them():
 @pytest.mark.row(26)
 @pytest.mark.parametrize("size", [(1, 1), (20_000, 1), (1, 20_000)])
 @pytest.mark.parametrize("kind", ["png", "jpg"])
-def test_extreme_shapes_become_finite_tensors(size, kind):
+def test_extreme_shapes_become_finite_tensors(size, kind, figure):
     Path("pets/cat").mkdir(parents=True)
     for name in ("first", "second"):
         Image.new("RGB", size, (200, 100, 50)).save(f"pets/cat/{name}.{kind}")
@@ -235,6 +238,9 @@ def test_extreme_shapes_become_finite_tensors(size, kind):
     [batch] = train.batches(0, 1)
     assert batch.images.shape == (2, 3, 224, 224)
     assert torch.isfinite(batch.images).all()
+    figure(
+        f"{size[0]} x {size[1]} as {kind}: {tuple(batch.images.shape)}, {int(batch.images.isfinite().sum())} finite values"
+    )
     # One colour stays what it is, however it is cropped and resized; a JPEG may be 3 of 255 off.
     expected = (torch.tensor([200, 100, 50]) / 255).view(1, 3, 1, 1).expand(2, 3, 224, 224)
     torch.testing.assert_close(batch.images, expected, atol=3 / 255, rtol=0)

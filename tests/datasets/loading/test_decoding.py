@@ -109,8 +109,9 @@ RAMP = np.linspace(0, 65535, 1024).astype(np.uint16).reshape(16, 64)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
-def test_a_ramp_of_sixteen_bits_keeps_its_grey_levels(kind):
+def test_a_ramp_of_sixteen_bits_keeps_its_grey_levels(kind, figure):
     found = pixels(encoded(Image.fromarray(RAMP), kind))
+    figure(f"{kind}: {len(np.unique(found))} grey levels of a ramp of 16 bits")
     assert len(np.unique(found)) == 256
     assert np.array_equal(found, np.stack([RAMP // 256] * 3, -1))
 

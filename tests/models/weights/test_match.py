@@ -25,7 +25,8 @@ def resnet18() -> dict[str, Tensor]:
     return torchvision.models.resnet18().state_dict()
 
 
-def test_a_head_for_another_number_of_classes_is_made_anew(resnet18) -> None:
+@pytest.mark.row(37)
+def test_a_head_for_another_number_of_classes_is_made_anew(resnet18, figure) -> None:
     model = resnet(5)
     before = model.head.state_dict()["fc.weight"].clone()
     assert load_weights(model, resnet18).lines == [
@@ -33,6 +34,10 @@ def test_a_head_for_another_number_of_classes_is_made_anew(resnet18) -> None:
         "  matched 120 of 122 tensors",
         "  made anew: head.fc (1000 -> 5)",
     ]
+    own = model.state_dict()
+    equal = sum(torch.equal(own[f"backbone.{name}"], value) for name, value in resnet18.items() if name[:3] != "fc.")
+    figure(f"1000 to 5 classes: {equal} of {len(resnet18)} tensors taken from the file, the rest made anew and listed")
+    assert equal == 120
     assert torch.equal(model.head.state_dict()["fc.weight"], before)
     assert torch.equal(model.state_dict()["backbone.layer4.1.conv2.weight"], resnet18["layer4.1.conv2.weight"])
 
@@ -99,6 +104,7 @@ def test_names_that_almost_match_are_named(resnet18, refusal) -> None:
     assert "backbone.layer1.0.conv1.weight (the file has `stage1.0.conv1.weight`)" in told
 
 
+@pytest.mark.row(37)
 @pytest.mark.parametrize("depth", [34, 50])
 def test_another_architecture_is_refused(resnet18, refusal, depth: int) -> None:
     told = refusal(resnet(depth=depth), resnet18)
@@ -107,6 +113,7 @@ def test_another_architecture_is_refused(resnet18, refusal, depth: int) -> None:
     assert "missing in the file, so left as they were made: backbone.layer1." in told
 
 
+@pytest.mark.row(37)
 def test_a_deeper_network_does_not_pass_for_a_shallower_one(refusal) -> None:
     deep = torchvision.models.resnet34().state_dict()  # ResNet-18's names are all there, with the same shapes
     told = refusal(resnet(depth=18), deep)
@@ -121,6 +128,7 @@ def test_least_may_ask_for_less(resnet18) -> None:
     assert report[3].startswith("  missing in the file, so left as they were made: backbone.layer1.2.conv1.weight, ")
 
 
+@pytest.mark.row(37)
 def test_other_shapes_are_named_with_both(resnet18) -> None:
     model = resnet(stem="3x3")
     report = load_weights(model, resnet18).lines
@@ -156,6 +164,7 @@ def test_two_tensors_for_one_place(small) -> None:
     assert load_weights(model, state).lines[-1] == "  in the file, but not in the model: fc.bias"
 
 
+@pytest.mark.row(37)
 def test_a_checkpoint_that_knows_other_classes_gives_no_head(small) -> None:
     saved = dict(model=resnet(3).state_dict(), classes=["ant", "bee", "wasp"])
     torch.save(saved, "x.pt")
