@@ -218,9 +218,8 @@ def test_more_labels_than_samples(bare):
 def test_a_head_of_another_width(tiny, count, figure):
     tiny["model"]["head"]["num_classes"] = count
     said = refusal(tiny)
-    figure(
-        f"a head of {count} for 4 classes: refused, {sum(each in said.split() for each in ('4', f'{count},'))} of 2 numbers told"
-    )
+    numbers = sum(each in said.split() for each in ("4", f"{count},"))
+    figure(f"a head of {count} for 4 classes: refused, {numbers} of 2 numbers told")
     assert said == (f"model.head.num_classes is {count}, but the training data has 4 classes (0, 1, 2, 3): set it to 4")
 
 

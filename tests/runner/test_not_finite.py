@@ -16,6 +16,9 @@ from knoll.registry import HOOKS, LOSSES, UserError
 from knoll.runner import Runner
 
 
+pytestmark = pytest.mark.row(31)
+
+
 def sha(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
@@ -86,6 +89,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(normalised, value, precision, f
     with pytest.raises(UserError) as error:
         runner.train()
     spoil: Any = runner.hooks.by_name["spoil"]
+    same = "the same" if sha(runner.model) == spoil.before else "others"
+    figure(f"{value} in {precision}: stopped after step {runner.step}, the weights are {same}")
     assert sha(runner.model) == spoil.before
     assert runner.step == 2
     said = str(error.value)

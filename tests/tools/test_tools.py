@@ -65,6 +65,7 @@ def test_the_runs_own_config_runs_the_experiment_again(tool, working_directory, 
 
 
 @pytest.mark.usefixtures("config")
+@pytest.mark.row(42)
 def test_test_says_what_is_wrong(tool, working_directory):
     assert tool("train", "tiny.yaml", "duration=1", "--work-dir", "run").returncode == 0
     checkpoint = "run/checkpoints/last.pt"
