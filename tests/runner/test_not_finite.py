@@ -15,7 +15,6 @@ from knoll.hooks.hook import Hook
 from knoll.registry import HOOKS, LOSSES, UserError
 from knoll.runner import Runner
 
-
 pytestmark = pytest.mark.row(31)
 
 
