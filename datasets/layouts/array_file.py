@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -51,7 +49,9 @@ class ArrayFile(ArrayImages):
             with nullcontext(_mapped(file)) if file.is_dir() else np.load(file, allow_pickle=False) as arrays:
                 self.images, labels = _arrays(file, arrays, split)
                 classes = classes or [str(number) for number in range(_count_classes(file, arrays, labels))]
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except UserError:
+            raise
+        except Exception as error:  # of a damaged zip: wrong checksums, unknown compressions, passwords, ...
             kind = "a folder of .npy files" if self._mapped else "an .npz file"
             raise UserError(f"{file} cannot be read as {kind}: {error}") from error
         self.labels = labels if labels.ndim == 2 else labels.tolist()

@@ -109,6 +109,8 @@ def _load_torch(path: Path) -> Any:
                 if name or "is blocked" in str(error) or "Can only" in str(error):
                     raise _not_only_tensors(path, name or "containers or code that cannot be left out") from error
                 raise _damaged(path, error) from error
+            if not name.isprintable():  # no name that Python has
+                raise _damaged(path, error) from error
             ignored.append(_stand_in(name))
     if isinstance(loaded, _Ignored):
         raise _not_only_tensors(path, f"a pickled {_name(type(loaded))}")

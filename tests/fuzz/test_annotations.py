@@ -108,10 +108,10 @@ def test_a_spoilt_list_keeps_the_labels_of_the_rows_that_are_whole(fuzz, attempt
         for image, label in untouched(data).items():
             assert told[image] == label, image
 
-    seen = fuzz(700, spoilt([LISTS[name]]), lambda data: attempt(read, data))
+    seen = fuzz(500, spoilt([LISTS[name]]), lambda data: attempt(read, data))
     figure(f"{seen.total():,} spoilt {name}: {seen['refused']:,} refused; whole rows of the rest have their own labels")
     assert seen["refused"] > 100
-    assert seen["taken"] > 100
+    assert seen["taken"] > 20
 
 
 TABLE = b"".join(b"%d.5,-2,%de-3,%s\n" % (n, n, label.encode()) for n, (_, label) in enumerate(ROWS))

@@ -123,7 +123,7 @@ def test_a_damaged_checkpoint_is_whole_or_refused(fuzz, attempt, figure, whole):
         said = attempt(lambda: found.append(checkpoint.load("spoilt.pt")))
         return "the same" if found and same(found[0], state) else "other" if found else said
 
-    seen = fuzz(1500, files([data, bare(state), legacy(state)]), outcome)
+    seen = fuzz(1000, files([data, bare(state), legacy(state)]), outcome)
     figure(f"{seen.total():,} damaged checkpoints: {seen['refused']:,} refused, {seen['the same']:,} read as they were")
     assert not Path(FLAGS[0]).exists()
     assert seen["refused"] > 500
@@ -151,7 +151,7 @@ def test_damaged_weights_are_refused_or_read(fuzz, attempt, figure, tiny):
         Path(name).write_bytes(spoilt)
         return attempt(load_weights, model, name)
 
-    seen = fuzz(1000, files(originals), outcome)
+    seen = fuzz(700, files(originals), outcome)
     figure(f"{seen.total():,} damaged files of weights: {seen['refused']:,} refused, 0 tracebacks, nothing run")
     assert not Path(FLAGS[0]).exists()
     assert seen["refused"] > 300
@@ -184,7 +184,7 @@ def test_a_checkpoint_of_odd_values_is_refused(fuzz, attempt, figure, whole, tin
 
     def outcome(odd: dict) -> str:
         checkpoint.save({key: value for key, value in odd.items() if key != "format"}, Path("odd.pt"))
-        if "train" in odd.get("config", {}) and odd["config"] == state["config"]:
+        if same(odd.get("config"), state["config"]):
             resumed = attempt(lambda: Runner(tiny, "run2", resume="odd.pt"))
         else:
             resumed = attempt(lambda: checkpoint.load("odd.pt"))
@@ -192,6 +192,6 @@ def test_a_checkpoint_of_odd_values_is_refused(fuzz, attempt, figure, whole, tin
         read = attempt(read_weights, Path("odd.pt"))
         return f"resume {resumed}, test {tested}, weights {read}"
 
-    seen = fuzz(400, states(state), outcome)
+    seen = fuzz(300, states(state), outcome)
     figure(f"{seen.total():,} checkpoints with odd values: 0 tracebacks of resume, test and weights")
     assert len(seen) > 3

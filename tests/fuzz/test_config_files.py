@@ -106,7 +106,7 @@ def test_any_yaml_file_is_the_config_that_yaml_says_or_refused(fuzz, attempt, fi
         if not {"_base_", "vars", "_delete_"} & set(told):
             assert repr(config.data) == repr(told)
 
-    seen = fuzz(1500, spoilt(YAML), lambda data: attempt(same_as_yaml, data))
+    seen = fuzz(800, spoilt(YAML), lambda data: attempt(same_as_yaml, data))
     figure(
         f"{seen.total():,} spoilt YAML configs, with tags of Python objects, aliases of themselves and bombs: "
         f"{seen['refused']:,} refused by a message, {seen['taken']:,} what PyYAML's safe loader reads, 0 tracebacks"
@@ -169,7 +169,7 @@ OVERRIDES = st.one_of(
 @pytest.mark.usefixtures("index_in_memory")
 def test_any_override_is_understood_or_refused(fuzz, attempt, figure):
     path = ROOT / "configs/resnet34_flowers.py"
-    seen = fuzz(1500, st.lists(OVERRIDES, min_size=1, max_size=3), lambda words: attempt(check_with, path, words))
+    seen = fuzz(800, st.lists(OVERRIDES, min_size=1, max_size=3), lambda words: attempt(check_with, path, words))
     figure(f"{seen.total():,} words typed as overrides: {seen['refused']:,} refused by a message, 0 tracebacks")
     assert seen["refused"] > 300
     assert seen["taken"] > 100

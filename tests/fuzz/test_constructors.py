@@ -140,7 +140,7 @@ def test_what_passes_the_check_is_built_or_refused(fuzz, attempt, figure, tiny):
             return "invalid"
         return attempt(Runner, config, "run")
 
-    seen = fuzz(600, experiments(tiny), outcome)
+    seen = fuzz(400, experiments(tiny), outcome)
     figure(
         f"{seen['taken'] + seen['refused']:,} experiments of any registered parts that passed the check: "
         f"{seen['taken']:,} built up to their first step, {seen['refused']:,} refused by a message, 0 tracebacks"
