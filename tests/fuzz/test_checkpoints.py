@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from safetensors.torch import save as safetensors
 from knoll.models.weights import load_weights
 from knoll.models.weights.read import read_weights
 from knoll.registry import MODELS
+from knoll.registry.sealed import SealingWriter
 from knoll.runner import Runner, Trained, checkpoint
 
 ODD: list[Any] = [
@@ -127,6 +129,43 @@ def test_a_damaged_checkpoint_is_whole_or_refused(fuzz, attempt, figure, whole):
     figure(f"{seen.total():,} damaged checkpoints: {seen['refused']:,} refused, {seen['the same']:,} read as they were")
     assert not Path(FLAGS[0]).exists()
     assert seen["refused"] > 500
+    assert seen["other"] == 0
+
+
+@st.composite
+def resealed(draw: st.DrawFn, original: bytes) -> bytes:
+    """An archive of which one file is damaged, with right checksums and a right SHA-256 around it."""
+    with zipfile.ZipFile(io.BytesIO(original)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    pickled = next(name for name in parts if name.endswith("data.pkl"))
+    name = draw(st.sampled_from([pickled, pickled, pickled, *parts]))
+    parts[name] = damaged(draw, parts[name], [parts[pickled], pickle.dumps(Attack(), 2)])
+    packed, sealed = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    writer = SealingWriter(sealed)
+    writer.write(packed.getvalue())
+    writer.seal()
+    return sealed.getvalue()
+
+
+@pytest.mark.row(20)
+@pytest.mark.row(21)
+def test_a_damaged_pickle_in_a_sealed_checkpoint(fuzz, attempt, figure, whole):
+    """As somebody would make it who wants it to be read."""
+
+    def outcome(spoilt: bytes) -> str:
+        Path("spoilt.pt").write_bytes(spoilt)
+        said = attempt(checkpoint.load, "spoilt.pt")
+        used = attempt(lambda: Trained("spoilt.pt", device="cpu").evaluation_loaders()) if said == "taken" else said
+        return f"{said}, {used}, {attempt(read_weights, Path('spoilt.pt'))}"
+
+    seen = fuzz(500, resealed(whole.read_bytes()), outcome)
+    read = sum(count for said, count in seen.items() if said.startswith("taken"))
+    figure(f"{seen.total():,} checkpoints with damaged contents and a right SHA-256: {read} read as data, nothing run")
+    assert not Path(FLAGS[0]).exists()
+    assert read < seen.total()
 
 
 def same(one: Any, other: Any) -> bool:
