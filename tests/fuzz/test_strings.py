@@ -100,7 +100,7 @@ def test_any_pattern_covers_what_a_shell_would_or_is_refused(fuzz, attempt, figu
 
     seen = fuzz(1500, st.lists(PATTERNS, min_size=1, max_size=2), outcome)
     figure(f"{seen.total():,} lists of patterns of parts: {seen['refused, refused']:,} refused, 0 tracebacks")
-    assert seen["taken, taken"] > 50
+    assert seen["taken, taken"] > 20
     assert seen["refused, refused"] > 200
 
 
@@ -116,6 +116,6 @@ def test_a_name_of_a_metric_that_is_not_measured_is_refused(fuzz, attempt, figur
         assert (taken == "taken") == (name in measured), name
         return taken
 
-    seen = fuzz(1000, ANY | near.map("".join), outcome)
-    figure(f"{seen['refused']:,} names that are no metric of the run: all refused before it; 3 that are: taken")
+    seen = fuzz(1000, ANY | near.map("".join) | st.sampled_from(sorted(measured)), outcome)
+    figure(f"{seen.total():,} names of a metric: the {seen['refused']:,} that are none of the run refused before it")
     assert seen["taken"] > 0
