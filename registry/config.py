@@ -12,11 +12,12 @@ from typing import Any
 
 import yaml
 
-from .errors import BuildError, ConfigError
+from .errors import BuildError, ConfigError, in_short
 from .hints import relative
 from .index import SEARCHED
 from .lines import python_lines, read_yaml
 from .names import did_you_mean
+from .signature import describe
 from .tree import KeyPath, Node, Origin, annotate, dotted, merge, origins, plain, without_marks
 
 COMMAND_LINE = Origin("command line")
@@ -103,11 +104,16 @@ def _finish(tree: Node, overrides: Sequence[str], name: str) -> Config:
 def _read(path: Path, children: tuple[Path, ...]) -> Node:
     """One file laid over its bases; `children` are the files that led here."""
     chain = (*children, path)
-    if not path.is_file():
+    try:
+        there = path.is_file()
+        again = there and path.resolve() in [child.resolve() for child in children]
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL in it, links that lead to each other
+        raise ConfigError(f"{describe(str(path))} cannot be a config file: {in_short(error)}") from error
+    if not there:
         wanted = f", which {relative(children[-1])} names as its _base_" if children else ""
         near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
         raise ConfigError(f"there is no config file {relative(path)}{wanted}.{near}")
-    if path.resolve() in [child.resolve() for child in children]:
+    if again:
         raise ConfigError("a config inherits itself: " + " -> ".join(relative(file) for file in chain))
     if path.parent.resolve() not in SEARCHED:
         SEARCHED.append(path.parent.resolve())
@@ -115,6 +121,8 @@ def _read(path: Path, children: tuple[Path, ...]) -> Node:
         source = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{relative(path)} is not a text file in UTF-8: {error.reason}") from error
+    except OSError as error:
+        raise ConfigError(f"{relative(path)} cannot be read: {error.strerror}") from error
     read = _read_yaml if path.suffix in (".yaml", ".yml") else _read_python
     data, bases, lines = read(source, relative(path))
     tree = annotate(data, lines, relative(path))

@@ -83,7 +83,8 @@ class Trained:
         self.sources: dict[str, str] = dict(known["sources"])
         self.choices: Choices = dict(known.get("choices", {}))
         self._trained_with: dict[str, dict] = state["config"].get("evaluation", {}) if state else {}
-        weights, self.suffix, self.which = _choose(state, ema, path)
+        with fitting(path):
+            weights, self.suffix, self.which = _choose(state, ema, path)
         recorded = known["metrics"] if known["evaluated_at"] == self.step else {}
         own = {f"{name}{self.suffix}" for name in self._trained_with}
         self.recorded = {name: value for name, value in recorded.items() if name.partition("/")[0] in own}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from knoll.registry import UserError, hints
@@ -67,3 +68,51 @@ def attempt() -> Callable[..., str]:
 def index_in_memory(monkeypatch) -> None:
     """Files are searched for an unknown name once, not for each of thousands of names."""
     monkeypatch.setattr(hints, "registrations", functools.cache(lambda folder: list(registrations(folder))))
+
+
+PIECES = [
+    *(b"\0", b"\xff", b"\xef\xbb\xbf", b'"', b"'", b",", b"\t", b"\n", b"\r", b"\r\n", b"\n\n", b" ", b"|", b";", b"#"),
+    *(b"ants", b"bees", b"dogs", b"-1", b"0", b"1", b"99999999999999999999", b"1.5", b"nan", b"inf", b"1e999", b"null"),
+    *(b"[", b"]", b"{", b"}", b"[" * 2000, b'{"a":' * 2000, b"9" * 5000, b"\xe2\x80\xa8", b"\xed\xa0\x80", b"label"),
+    *(
+        b"\xf0\x9f\x90\x9c",
+        b"../",
+        b"/etc/passwd",
+        b"=cmd()",
+        b"\x1b[2J",
+        b"x" * 200_000,
+        b"\x00\x00\x00\x00",
+        b"\xff" * 8,
+    ),
+]
+
+
+@st.composite
+def _spoilt(draw: st.DrawFn, originals: list[bytes]) -> bytes:
+    """A file with bytes flipped, struck out, put in or written over, or cut off."""
+    data = bytearray(draw(st.sampled_from(originals)))
+    for _ in range(draw(st.sampled_from([1, 1, 2, 4]))):
+        place = draw(st.integers(0, max(0, len(data) - 1)))
+        if draw(st.booleans()):
+            place = min(place, draw(st.integers(0, 300)))
+        how = draw(st.integers(0, 5))
+        if how == 0 and data:
+            data[place] ^= 1 << draw(st.integers(0, 7))
+        elif how == 1:
+            data[place:place] = draw(st.sampled_from(PIECES))
+        elif how == 2:
+            piece = draw(st.sampled_from(PIECES))
+            data[place : place + len(piece)] = piece
+        elif how == 3:
+            del data[place : place + draw(st.integers(1, 30))]
+        elif how == 4:
+            del data[place:]
+        else:
+            data[place:place] = draw(st.binary(max_size=8))
+    return bytes(data)
+
+
+@pytest.fixture
+def spoilt() -> Callable[[list[bytes]], SearchStrategy[bytes]]:
+    """Files spoilt in all ways, from whole ones."""
+    return _spoilt

@@ -92,6 +92,15 @@ def test_every_way_to_inherit_oneself(how, figure):
     assert len(chain) == {"itself": 2, "a symbolic link": 2}.get(how, 4)
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "loop.py"])
+def test_a_base_that_no_file_can_be_called(name):
+    Path("loop.py").symlink_to("pool.py")
+    Path("pool.py").symlink_to("loop.py")
+    Path("x.py").write_text(f"_base_ = {name!r}\nconfig = dict()")
+    with pytest.raises(ConfigError, match=r"cannot be a config file: |there is no config file loop\.py"):
+        load_config("x.py")
+
+
 def test_a_mark_of_the_byte_order_is_no_part_of_a_config():
     Path("x.py").write_bytes(b"\xef\xbb\xbfconfig = dict(seed=3)")
     assert load_config("x.py").data == dict(seed=3)
