@@ -97,7 +97,7 @@ def test_a_base_that_no_file_can_be_called(name):
     Path("loop.py").symlink_to("pool.py")
     Path("pool.py").symlink_to("loop.py")
     Path("x.py").write_text(f"_base_ = {name!r}\nconfig = dict()")
-    with pytest.raises(ConfigError, match=r"cannot be a config file: |there is no config file loop\.py"):
+    with pytest.raises(ConfigError, match=r"cannot be a config file: |there is no config file "):
         load_config("x.py")
 
 

@@ -72,7 +72,7 @@ def test_test_says_what_is_wrong(tool, working_directory):
     (working_directory / "text.pt").write_text("no checkpoint")
     for arguments, message in [
         (["gone.pt"], "there is no checkpoint gone.pt"),
-        (["text.pt"], "text.pt is not a checkpoint that can be read safely"),
+        (["text.pt"], "text.pt cannot be used: it carries no SHA-256"),
         ([checkpoint, "--set", "vall"], "the config has no evaluation set `vall`; it has val"),
         ([checkpoint, "evaluation.val.batch_sise=3"], "Did you mean `batch_size`"),
         ([checkpoint, "evaluation.val.dataset.path=gone.npz"], "there is no file gone.npz"),
