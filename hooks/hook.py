@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from ..registry import HOOKS
+
 if TYPE_CHECKING:
     from ..runner import Runner
 
@@ -82,6 +84,12 @@ class Hooks:
             point: [getattr(hook, point) for hook in hooks.values() if _overrides(hook, point)] for point in POINTS
         }
         self._acting = [name for name, hook in hooks.items() if _overrides(hook, "after_iter")]
+
+    @classmethod
+    def build(cls, configs: Mapping[str, dict], recording: bool = True) -> Hooks:
+        """The hooks of a config; without those that only record, if this process is not to record."""
+        hooks = {name: HOOKS.build(config) for name, config in configs.items()}
+        return cls({name: hook for name, hook in hooks.items() if recording or not hook.only_records})
 
     @property
     def mix_labels(self) -> bool:

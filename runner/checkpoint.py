@@ -15,16 +15,12 @@ import torch
 
 from ..registry import UserError
 from ..registry.sealed import SealingWriter, verify
-from .state_kinds import require_kinds
+from .state_kinds import KINDS, require_kinds
 
 logger = logging.getLogger("knoll")
 
 FORMAT = 2  # 1 had no SHA-256, and the random draws of a run were others
-KEYS = (
-    *("format", "step", "epoch", "left", "model", "loss", "optimizer", "scaler", "hooks", "random"),
-    *("metrics", "evaluated_at", "config", "name", "sources", "choices", "samples", "classes", "num_classes"),
-    "computed_with",
-)
+KEYS = ("format", *KINDS)
 LINKS = ("last.pt", "best.pt")
 MOST_NAMED = 5  # in an error
 _STEP_FILE = re.compile(r"step_(\d+)\.pt")

@@ -166,13 +166,12 @@ class World:
         """An error that all processes have found: one tells it, the others end as well."""
         return UserError(message if self.is_first else f"process {self.rank} ends for the reason that process 0 gives")
 
-    def require_as_before(self, state: Mapping[str, Any], path: Path) -> None:
+    def require_as_before(self, before: int, path: Path) -> None:
         """A run goes on with as many processes as before: another number is another batch.
 
         Raises:
             UserError: names both numbers.
         """
-        before = state.get("world_size", 1)
         if before != self.size:
             remedy = f"torchrun --nproc-per-node={before}" if before > 1 else "python, without torchrun"
             raise UserError(f"{path} was written by {before} processes, now there are {self.size}: start with {remedy}")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..registry import HOOKS, UserError, make_experiment
-from .checkpoint import newest_whole
+from .checkpoint import load, newest_whole
 from .run_folder import RUNS, runs_of
 from .state_kinds import fitting
+
+if TYPE_CHECKING:
+    from .distributed import World
 
 _ABSENT = "(not set)"
 
@@ -51,6 +54,18 @@ def find_checkpoint(wanted: str, name: str, folder: Path | None) -> Path | None:
 def folder_of(checkpoint: Path) -> Path:
     """The folder of the run that a checkpoint belongs to."""
     return checkpoint.absolute().parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+
+
+def load_same(path: Path, config: Mapping, world: World) -> dict[str, Any]:
+    """Read a checkpoint to continue from.
+
+    Raises:
+        UserError: it is damaged, of another experiment, or of another number of processes.
+    """
+    state = load(path)
+    world.require_as_before(state["world_size"], path)
+    require_same(state["config"], config, path)
+    return state
 
 
 def require_same(old: Mapping, new: Mapping, path: Path) -> None:

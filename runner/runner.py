@@ -21,7 +21,6 @@ from ..models.pretrained import compare
 from ..models.weights import load_weights
 from ..optim.param_groups import build_optimizer
 from ..registry import (
-    HOOKS,
     LOSSES,
     MODELS,
     Config,
@@ -33,7 +32,7 @@ from ..registry import (
     tells_places,
     to_steps,
 )
-from . import checkpoint, distributed, run_folder
+from . import distributed, run_folder
 from .account import accounted
 from .data import build_evaluation_loaders, build_train_loader, check_classes
 from .duplicates import note_duplicates
@@ -45,7 +44,7 @@ from .metrics import MetricSet
 from .not_finite import note_not_finite, require_finite, require_finite_weights
 from .parameter_table import parameter_table
 from .preflight import try_everything
-from .resume import require_same
+from .resume import load_same
 from .saving import Saver
 from .state import restore, state_of
 from .state_kinds import fitting
@@ -97,10 +96,7 @@ class Runner:
         self.work_dir = Path(work_dir) if work_dir else run_folder.RUNS / self.config.name
         self._named_by_time, self._resumes = work_dir is None, resume is not None
         run_folder.require_usable(self.work_dir, self._resumes)
-        state = checkpoint.load(resume) if resume else None
-        if state:
-            self.world.require_as_before(state, Path(str(resume)))
-            require_same(state["config"], self.config.data, Path(str(resume)))
+        state = load_same(Path(resume), self.config.data, self.world) if resume else None
 
         self.step = self.epoch = self.evaluated_at = 0
         self.metrics: dict[str, float] = {}
@@ -111,9 +107,8 @@ class Runner:
         self.logits: list[Tensor] = []
         self.device = torch.device("cpu")
         self.saver = Saver()
-        hooks = {name: HOOKS.build(hook) for name, hook in self.experiment.hooks.items()}
-        self.hooks = Hooks({name: hook for name, hook in hooks.items() if self.world.is_first or not hook.only_records})
-        self.choices: Choices = dict(state.get("choices", {})) if state else {}
+        self.hooks = Hooks.build(self.experiment.hooks, recording=self.world.is_first)
+        self.choices: Choices = dict(state["choices"]) if state else {}
         with same_choices(self.choices):
             self._build_data(state["sources"] if state else {})
         self._build_model(with_weights=state is None)

@@ -15,7 +15,8 @@ from ..registry.fit import AtLeast, Misfit, fit
 from ..registry.signature import describe
 
 _Count = Annotated[int, AtLeast(0)]
-_KINDS: dict[str, Any] = dict(
+_EXTRA = "_extra_state"  # of a module's `get_extra_state`: anything plain
+KINDS: dict[str, Any] = dict(
     step=_Count,
     epoch=_Count,
     left=list[str],
@@ -45,11 +46,12 @@ def require_kinds(state: Mapping[str, Any], path: Path) -> None:
     Raises:
         UserError: one is not; names it.
     """
-    for key in [each for each in _KINDS if each in state]:
-        kind, value = _KINDS[key], state[key]
+    for key in [each for each in KINDS if each in state]:
+        kind, value = KINDS[key], state[key]
         try:
             if kind == dict[str, Tensor] and isinstance(value, dict):
-                if other := [name for name, each in value.items() if not isinstance(each, Tensor)]:
+                other = [name for name, each in value.items() if not isinstance(each, Tensor)]
+                if other := [name for name in other if not name.endswith(_EXTRA)]:
                     raise Misfit(f"tensors, not {describe(value[other[0]])} at {other[0]!r}")
             else:
                 fit(value, kind)

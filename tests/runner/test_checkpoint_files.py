@@ -17,13 +17,17 @@ from knoll.models.weights import load_weights
 from knoll.registry import UserError
 from knoll.registry.sealed import SealingWriter, verify
 from knoll.runner import Runner, checkpoint
-from knoll.runner.checkpoint import KEYS, damage, load, save, save_step
+from knoll.runner.checkpoint import damage, load, save, save_step
 from knoll.runner.resume import find_checkpoint
+from knoll.runner.state_kinds import KINDS
+
+# A part of each kind that a checkpoint has, empty.
+PLAIN = {key: getattr(kind, "__origin__", kind)() for key, kind in KINDS.items()} | dict(world_size=1)
 
 
 def state(step: int) -> dict:
     weights = torch.randn(50, 50, generator=torch.Generator().manual_seed(step))
-    return {**dict.fromkeys(KEYS[1:]), "step": step, "model": {"weight": weights}}
+    return {**PLAIN, "step": step, "model": {"weight": weights}}
 
 
 @pytest.fixture

@@ -20,14 +20,18 @@ import torch
 
 from knoll.registry import UserError
 from knoll.runner import Runner
-from knoll.runner.checkpoint import KEYS, damage, load, make_ready, newest, step_files
+from knoll.runner.checkpoint import damage, load, make_ready, newest, step_files
 from knoll.runner.resume import find_checkpoint
 from knoll.runner.saving import Saver
+from knoll.runner.state_kinds import KINDS
+
+# A part of each kind that a checkpoint has, empty.
+PLAIN = {key: getattr(kind, "__origin__", kind)() for key, kind in KINDS.items()} | dict(world_size=1)
 
 
 def state(step: int, megabytes: float = 1.0) -> dict:
     weight = torch.full((int(megabytes * 250_000),), float(step))
-    return {**dict.fromkeys(KEYS[1:]), "step": step, "model": {"weight": weight}}
+    return {**PLAIN, "step": step, "model": {"weight": weight}}
 
 
 def child(work: Callable[[], object]) -> int:
@@ -256,10 +260,9 @@ def test_no_worker_is_forked_while_a_thread_writes(tiny, workers):
 def test_a_program_that_ends_with_an_error_waits_for_what_it_was_saving(working_directory):
     program = f"""
 import torch
-from knoll.runner.checkpoint import KEYS
 from knoll.runner.saving import Saver
 from pathlib import Path
-state = {{**dict.fromkeys(KEYS[1:]), "step": 1, "model": {{"weight": torch.ones(20_000_000)}}}}
+state = {{**{PLAIN!r}, "step": 1, "model": {{"weight": torch.ones(20_000_000)}}}}
 Saver().save(state, Path({str(working_directory)!r}), keep=1, best=False)
 raise SystemExit(3)
 """
