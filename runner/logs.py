@@ -68,9 +68,11 @@ def start_logging(rank: int = 0) -> logging.Logger:
     if not consoles:
         logger.addHandler(_Console())
         logger.propagate = False
-    logger.setLevel(logging.INFO if rank == 0 else logging.WARNING)
+        logger.setLevel(logging.INFO)
     if rank == 0:
         warn_of_known_holes()
+    else:
+        logger.setLevel(logging.WARNING)
     return logger
 
 

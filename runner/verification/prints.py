@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...hooks.recorder import Recorder
+
 if TYPE_CHECKING:
     from ..runner import Runner
 
@@ -37,8 +39,14 @@ def entries(value: Any, path: str = "") -> Iterator[Entry]:
 
 
 def state_of(runner: Runner) -> Iterator[Entry]:
-    """All that a checkpoint of this moment would hold, in the order in which one thing leads to another."""
+    """All that a checkpoint of this moment would hold, in the order in which one thing leads to another.
+
+    Without what recorders have yet to write down: whether they come before the Checkpoint in a step or after it, they
+    make good for it when the run goes on.
+    """
     state = {key: value for key, value in runner.state_dict().items() if key not in _DESCRIBES}
+    recorders = [name for name, hook in runner.hooks.by_name.items() if isinstance(hook, Recorder)]
+    state["hooks"] = {name: value for name, value in state["hooks"].items() if name not in recorders}
     first = ("model", "loss", "optimizer", "scaler", "hooks")
     return entries({key: state[key] for key in (*first, *(key for key in state if key not in first))})
 

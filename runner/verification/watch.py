@@ -64,8 +64,8 @@ class Seen:
     kept: Tensor | None = None
 
 
-class Ended(Exception):
-    """The run has been stopped, for a reason that is in `Seen`."""
+class Ended(BaseException):
+    """The run has been stopped, for a reason that is in `Seen`. No Exception: nothing has gone wrong."""
 
 
 class Watch(Hook):
