@@ -152,7 +152,6 @@ def test_what_is_never_trained_is_in_no_group():
         (ParamGroups({"head.dropout": ParamGroup()}), SGD, "covers nothing"),  # it has no parameter
         (ParamGroups({"head": ParamGroup(weight_decay=0.1)}), dict(type="Rprop"), "Rprop has no weight decay"),
         (ParamGroups(layer_decay=0.5), dict(type="timm/adafactor"), "finds its learning rate itself: set optimizer.lr"),
-        (ParamGroups(layer_decay=0.5), dict(type="LBFGS"), "LBFGS doesn't support per-parameter options"),
     ],
 )
 def test_what_an_optimizer_or_a_model_has_not_is_an_error(settings, config, message):
