@@ -54,6 +54,7 @@ def test_torch_from_it_on(warned, version):
 def test_it_is_in_the_log_of_a_run_and_before_a_checkpoint_is_read(warned, tiny, capsys):
     warned("2.9.1")
     known_holes.warn_of_known_holes.cache_clear()
+    capsys.readouterr()
     runner = Runner({**tiny, "duration": 1}, "run")
     runner.train()
     assert (runner.work_dir / "log.txt").read_text().count("CVE-2026-24747") == 1
