@@ -28,4 +28,8 @@ class Evaluation(Hook):
     def after_iter(self, runner: Runner) -> None:
         if runner.is_due(self.steps):
             runner.evaluate()
-            runner.hooks.call("after_eval", runner, runner.metrics)
+            try:
+                runner.hooks.call("after_eval", runner, runner.metrics)
+            except Exception:
+                runner.is_between_steps = False  # some hooks have acted on these metrics; resumed, they would again
+                raise

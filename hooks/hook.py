@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from ..registry import HOOKS
 
 if TYPE_CHECKING:
     from ..runner import Runner
+
+logger = logging.getLogger("knoll")
 
 POINTS = (
     "setup",
@@ -96,6 +99,13 @@ class Hooks:
         """Whether one of them turns the labels of training into shares of several classes."""
         return any(hook.mixes_labels for hook in self.by_name.values())
 
+    @property
+    def save(self) -> bool:
+        """Whether one of them saves the run."""
+        from .checkpoint import Checkpoint
+
+        return any(isinstance(hook, Checkpoint) for hook in self.by_name.values())
+
     def call(self, point: str, *arguments: Any) -> None:
         """Call one point of every hook that has it, in the config's order."""
         for method in self._methods[point]:
@@ -103,6 +113,13 @@ class Hooks:
 
     def act(self, runner: Runner) -> None:
         """Call `after_iter` of every hook; in a step that was stopped before its end, of those that are left."""
+        for name in [name for name in self.left if name not in self._acting]:
+            logger.info(
+                "note: the run was stopped before the hook %s had acted in step %d; there is no hook of that name now, "
+                "so in that step it does not",
+                name,
+                runner.step,
+            )
         acting = [name for name in self._acting if name in self.left] if self.left else self._acting
         for position, name in enumerate(acting):
             try:

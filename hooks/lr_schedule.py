@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau, SequentialLR
@@ -84,7 +85,10 @@ class LRSchedule(Hook):
         if self.from_timm:
             self._step_timm(runner)
         elif self.scheduler is not self.on_plateau:
-            self.scheduler.step()
+            with warnings.catch_warnings():
+                if runner.hooks.left:  # the optimizer's step was made before the run was stopped; torch has not seen it
+                    warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+                self.scheduler.step()
 
     def _step_timm(self, runner: Runner) -> None:
         # timm's schedules are told the time; each listens to one of these calls, by its `t_in_epochs`.

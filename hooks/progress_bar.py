@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -57,15 +58,17 @@ class ProgressBar(Hook):
         epoch = f"epoch {min(runner.epoch + 1, runner.epochs)}/{runner.epochs}"
         text = f"loss {values['loss']:.4f}  lr {runner.learning_rate:.2g}  {values['images_per_second']:.0f} img/s"
         if self.bar is not None:
-            self.bar.update(self.task, completed=runner.step, description=epoch, text=text)
-            self.bar.refresh()
+            with suppress(OSError):  # the terminal is gone: that ends a run by a signal, if at all
+                self.bar.update(self.task, completed=runner.step, description=epoch, text=text)
+                self.bar.refresh()
         else:
             left = (now - self.started) / (runner.step - self.first_step) * (runner.total_steps - runner.step)
             logger.info("%s  step %d/%d  %s  %s left", epoch, runner.step, runner.total_steps, text, _clock(left))
 
     def after_run(self, runner: Runner) -> None:
         if self.bar is not None:
-            self.bar.stop()
+            with suppress(OSError):
+                self.bar.stop()
 
 
 def _bar() -> Progress:

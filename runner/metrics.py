@@ -70,7 +70,7 @@ class MetricSet:
         self.num_classes = num_classes
         arguments = dict(num_classes=num_classes, num_labels=num_classes)
         self.metrics = {name: METRICS.build(each, default_args=arguments).to(device) for name, each in configs.items()}
-        for module in [part for metric in self.metrics.values() for part in metric.modules()]:
+        for module in [part for metric in self.metrics.values() for part in getattr(metric, "modules", list)()]:
             # Each of several processes is told all there is: torchmetrics shall not add them up once more.
             module.distributed_available_fn = _never
 

@@ -38,7 +38,7 @@ from .data import build_evaluation_loaders, build_train_loader, check_classes
 from .duplicates import note_duplicates
 from .evaluate import evaluate, in_words
 from .forward import Forward
-from .labels import checked
+from .labels import checked, told_labels
 from .logs import start_logging
 from .metrics import MetricSet
 from .not_finite import note_not_finite, require_finite, require_finite_weights
@@ -46,7 +46,7 @@ from .parameter_table import parameter_table
 from .preflight import try_everything
 from .resume import load_same
 from .saving import Saver
-from .state import restore, state_of
+from .state import begin, digest, restore, state_of
 from .state_kinds import fitting
 from .stopping import Stopping
 from .update import Update
@@ -100,14 +100,14 @@ class Runner:
 
         self.step = self.epoch = self.evaluated_at = 0
         self.metrics: dict[str, float] = {}
-        self.is_between_steps = True  # what is done so far is whole, and can be saved
-        self.stopping = Stopping(self.world)
+        self.has_begun, self.is_between_steps = False, True  # between: what is done is whole, and can be saved
         self.batches: list[Batch] = []
         self.loss: Tensor
         self.logits: list[Tensor] = []
         self.device = torch.device("cpu")
         self.saver = Saver()
         self.hooks = Hooks.build(self.experiment.hooks, recording=self.world.is_first)
+        self.stopping = Stopping(self.world, saves=self.hooks.save or not self.world.is_first)
         self.choices: Choices = dict(state["choices"]) if state else {}
         with same_choices(self.choices):
             self._build_data(state["sources"] if state else {})
@@ -121,8 +121,7 @@ class Runner:
     # --- building ------------------------------------------------------------------------------------------------
 
     def _build_data(self, sources: dict[str, str]) -> None:
-        experiment = self.experiment
-        part = self.world.part
+        experiment, part = self.experiment, self.world.part
         self.train_loader = build_train_loader(experiment.train, experiment.seed, sources.get("train"), part)
         train = self.train_loader.dataset
         self.sources = {"train": name_source(train, experiment.train.dataset)}
@@ -132,6 +131,7 @@ class Runner:
         check_classes(train, sets, experiment.model)
         note_duplicates(train, sets)
         self.classes = [str(name) for name in getattr(train, "classes", [])]
+        self.labels = digest(told_labels(train))
 
         self.steps_per_epoch = -(-self.train_loader.batches_per_epoch // experiment.accumulate)
         self.total_steps = 0  # unknown yet: a duration in percent has nothing to be a share of
@@ -180,10 +180,11 @@ class Runner:
             deadline: when to stop and save, by `time.monotonic`, whatever is left to do.
 
         Raises:
+            UserError: it has been trained already; or there can be no deadline here.
             KeyboardInterrupt, SystemExit: a signal or the deadline has stopped it; see Stopping.
         """
-        resuming = self._resumes or self.step > 0
-        with run_folder.held(self, self._named_by_time, resuming), accounted(self):
+        begin(self, deadline)
+        with run_folder.held(self, self._named_by_time, self._resumes), accounted(self):
             return self._train(deadline)
 
     def _train(self, deadline: float | None) -> dict[str, float]:
@@ -198,6 +199,7 @@ class Runner:
                 self.hooks.call("before_epoch", self)
                 if self.hooks.left:
                     self._end_step()
+                    self.saver.wait()  # workers are started next, and are not to have the locks of a thread that writes
                 for update_batches in self._updates_of_this_epoch(batches):
                     self.batches, self.is_between_steps = update_batches, False
                     self.world.seed_step(self.experiment.seed, self.step)
@@ -249,8 +251,7 @@ class Runner:
         with put_back_on_error():  # it will be done again from its beginning
             for suffix, forward in self.measured.items():
                 metrics |= evaluate(forward, *parts, self.stopping.check, suffix, self.world)
-        self.metrics = metrics
-        self.evaluated_at = self.step
+        self.metrics, self.evaluated_at = metrics, self.step
         for line in in_words(self.metrics, self.sources):
             logger.info("epoch %d/%d  step %d  %s", self.epoch + 1, self.epochs, self.step, line)
         note_not_finite(self.metrics)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from ..datasets.loading.randomness import random_state, set_random_state
 from ..registry import UserError
@@ -14,6 +16,29 @@ if TYPE_CHECKING:
     from .runner import Runner
 
 logger = logging.getLogger("knoll")
+
+
+def begin(runner: Runner, deadline: float | None) -> None:
+    """Refuse to train, before anything is written, what cannot be.
+
+    Raises:
+        UserError: the Runner has trained already, and its hooks are no longer what they were built as; or there is a
+            deadline, and no alarm.
+    """
+    if runner.has_begun:
+        last = runner.work_dir / "checkpoints" / "last.pt"
+        raise UserError(
+            f"a Runner trains once: to go on, build another one from its checkpoint, Runner(config, "
+            f"{str(runner.work_dir)!r}, resume={str(last)!r})"
+        )
+    if deadline is not None:
+        runner.stopping.require_alarm()
+    runner.has_begun = True
+
+
+def digest(labels: Tensor | None) -> str:
+    """SHA-256 of the labels of all images, in their order; empty if the data set does not tell them."""
+    return "" if labels is None else hashlib.sha256(labels.contiguous().numpy().tobytes()).hexdigest()
 
 
 def state_of(runner: Runner) -> dict[str, Any]:
@@ -39,6 +64,7 @@ def state_of(runner: Runner) -> dict[str, Any]:
         "sources": runner.sources,
         "choices": runner.choices,
         "samples": len(runner.train_loader.dataset),
+        "labels": runner.labels,
         "classes": runner.classes,
         "num_classes": runner.num_classes,
         "computed_with": _computed_with(runner),
@@ -55,12 +81,17 @@ def restore(runner: Runner, state: dict[str, Any]) -> None:
     """Put a run that has been built back to where a state was taken.
 
     Raises:
-        UserError: the data has other classes, or another number of images.
+        UserError: the data has other classes, another number of images, or other labels.
     """
     if state["classes"] != runner.classes:
         raise UserError(f"the checkpoint's classes are {state['classes']}, the data's are {runner.classes}")
     if state["samples"] != (samples := len(runner.train_loader.dataset)):
         raise UserError(f"the run was trained on {state['samples']} images, now there are {samples}: bring them back")
+    if state["labels"] != runner.labels:
+        raise UserError(
+            f"the run was trained on other data: as many images ({samples}), but their labels, or the order of the "
+            "images, are not what they were: bring them back"
+        )
     here = _computed_with(runner)
     for name, was in state["computed_with"].items():
         if was != here[name]:

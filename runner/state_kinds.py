@@ -33,6 +33,7 @@ KINDS: dict[str, Any] = dict(
     sources=dict[str, str],
     choices=dict[str, str],
     samples=_Count,
+    labels=str,
     classes=list[str],
     num_classes=_Count,
     computed_with=dict,

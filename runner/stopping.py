@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 
 from ..datasets.loading.lost_workers import is_waiting
@@ -32,14 +33,19 @@ class Stopping:
     Of several processes, what one is told counts for all: they agree on it whenever they ask (`check`), so that all end
     after the same step, and while waiting for data as well.
 
+    Args:
+        world: the processes of the run.
+        saves: whether the run saves at all; if not, that is said.
+
     Attributes:
         save_now: SIGUSR1 has come; whoever saves sets it back.
-        in_haste: the run was told twice: nothing is saved any more.
+        in_haste: Ctrl-C has come twice: nothing is saved any more.
     """
 
-    def __init__(self, world: World = ALONE) -> None:
+    def __init__(self, world: World = ALONE, saves: bool = True) -> None:
         self.world = world
-        self.save_now = self.in_haste = False
+        self.saves = saves
+        self.save_now = self.in_haste = self._interrupted = False
         self._asked = 0  # the signal that ends the run
         self._before: dict[int, object] = {}
         self._process = os.getpid()
@@ -51,19 +57,26 @@ class Stopping:
             deadline: when the time is up, by `time.monotonic`.
 
         Raises:
-            UserError: there is a deadline, and this system or this thread knows no alarm.
+            UserError: there is a deadline, and no alarm; see `require_alarm`.
         """
-        self._asked, self.save_now, self.in_haste = 0, False, False
         in_main_thread = threading.current_thread() is threading.main_thread()
         wanted = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if in_main_thread else ()
         for each in [getattr(signal, name) for name in wanted if hasattr(signal, name)]:
             if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler):
                 self._before[each] = signal.signal(each, self._on_signal)
         if deadline is not None:
-            if not in_main_thread or not hasattr(signal, "setitimer"):
-                raise UserError("a time limit needs a system with alarm signals, and the main thread")
+            self.require_alarm()
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_signal)
             signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 1e-3))
+
+    def require_alarm(self) -> None:
+        """Refuse a time limit where there can be none.
+
+        Raises:
+            UserError: this system or this thread knows no alarm.
+        """
+        if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+            raise UserError("a time limit needs a system with alarm signals, and the main thread")
 
     def ignore(self) -> None:
         """Listen no longer."""
@@ -85,22 +98,32 @@ class Stopping:
         if os.getpid() != self._process:  # a worker that has just been forked, and does not ignore signals yet
             return
         if number == getattr(signal, "SIGUSR1", None):
-            self.save_now = True
+            self.save_now = self.saves
+            if not self.saves:
+                _tell(f"{_what(number)}:{_NOTHING_SAVED}")
             return
-        if number == signal.SIGINT and self._asked:
+        if number == signal.SIGINT and self._interrupted:
             self.in_haste = True
             kill_workers()
             raise KeyboardInterrupt
-        first = not self._asked
+        tells = not self._asked or number == signal.SIGINT
         self._asked = self._asked or number
-        if first:
-            # Not through print or the log: this may have come in the middle of either.
-            os.write(2, f"{_what(number)}: the run ends after this step.{_MORE.get(number, '')}\n".encode())
+        self._interrupted |= number == signal.SIGINT
+        if tells:
+            nothing = "" if self.saves else _NOTHING_SAVED
+            _tell(f"{_what(number)}: the run ends after this step.{nothing}{_MORE.get(number, '')}")
         if is_waiting() and self.world.size == 1:
             raise _ending(self._asked)
 
 
+_NOTHING_SAVED = " Nothing is saved: the config has no Checkpoint hook."
 _MORE = {int(signal.SIGINT): " Once more ends it at once."}
+
+
+def _tell(line: str) -> None:
+    """Not through print or the log: a signal may have come in the middle of either."""
+    with suppress(OSError):  # nobody reads any more: Ctrl-C has ended `| tee`, too, or the terminal is gone
+        os.write(2, f"{line}\n".encode())
 
 
 def _what(number: int) -> str:

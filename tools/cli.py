@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from knoll.registry.errors import UserError, one_line
 from knoll.registry.system_errors import in_words, lacks_memory
@@ -75,8 +75,8 @@ def run(tool: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
-    except KeyboardInterrupt:
-        print("interrupted; --resume continues a run from its last checkpoint, if it has one", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        _say("; ".join(["interrupted", *map(str, error.args)]))
         _leave(INTERRUPTED)
     except Exception as error:
         if isinstance(error, OSError) and _is_of_stdout(error):
@@ -87,6 +87,8 @@ def run(tool: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
         return _end(message)
     finally:
         threading.excepthook = before
+        for stream in (sys.stdout, sys.stderr):
+            _let_go(stream)
 
 
 def _message(error: Exception) -> str | None:
@@ -102,8 +104,24 @@ def _message(error: Exception) -> str | None:
 
 
 def _end(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    _say(f"error: {message}")
     return USER_ERROR
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # nobody reads any more: the exit status tells
+        print(line, file=sys.stderr)
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """What a stream holds that nobody takes is dropped; Python would try again at its end, and exit with 120."""
+    if stream is None:
+        return
+    with suppress(io.UnsupportedOperation, ValueError):  # it is no file: in a test, in a notebook; or it is closed
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _is_of_stdout(error: OSError) -> bool:
@@ -118,7 +136,6 @@ def _is_of_stdout(error: OSError) -> bool:
                 return False
         except OSError:
             pass
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)  # else Python tries again at its end
         return True
     return False
 

@@ -20,8 +20,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from knoll.registry import load_config, require_valid
+from knoll.registry import Config, UserError, load_config, require_valid
 from knoll.tools.cli import OVERRIDES_HELP, parser, place, run
+
+_LONGEST = 100 * 365 * 24 * 3600
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,20 +53,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     config = load_config(options.config, options.overrides)
     require_valid(config)  # before the imports below, which take seconds
+    try:
+        return _train(config, options, deadline)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("--resume continues a run from its last checkpoint, if it has one") from None
 
+
+def _train(config: Config, options: argparse.Namespace, deadline: float | None) -> int:
     from knoll.runner import Runner
     from knoll.runner.resume import find_checkpoint, folder_of
 
     folder, checkpoint = options.work_dir, None
-    if options.resume:
-        checkpoint = find_checkpoint(options.resume, config.name, folder)
-        if checkpoint is None:
-            print("nothing to resume: the newest run of this config has no checkpoint; starting a new run")
-        else:
-            folder = folder or folder_of(checkpoint)
-    runner = Runner(config, folder, resume=checkpoint)
-    runner.train(deadline)
-    if runner.world.is_first:
+    try:
+        if options.resume:
+            checkpoint = find_checkpoint(options.resume, config.name, folder)
+            if checkpoint is None:
+                print("nothing to resume: the newest run of this config has no checkpoint; starting a new run")
+            else:
+                folder = folder or folder_of(checkpoint)
+        runner = Runner(config, folder, resume=checkpoint)
+        runner.train(deadline)
+    except BrokenPipeError as error:  # else it would pass for a tool whose output is read no further: exit status 0
+        raise UserError("the run is not finished: what it prints has no reader any more (Broken pipe)") from error
+    if runner.world.is_first and runner.hooks.save:
         print(f"checkpoint: {runner.work_dir / 'checkpoints' / 'last.pt'}")
     return 0
 
@@ -87,6 +98,8 @@ def _seconds(text: str) -> int:
     total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     if total == 0:
         raise argparse.ArgumentTypeError(f"{text!r}: write it as 3h50m, 90m, 1d12h or 45s")
+    if total > _LONGEST:  # the system's clocks end somewhere
+        raise argparse.ArgumentTypeError(f"{text!r} is more than a hundred years")
     return total
 
 
