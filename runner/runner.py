@@ -46,7 +46,7 @@ from .parameter_table import parameter_table
 from .preflight import try_everything
 from .resume import load_same
 from .saving import Saver
-from .state import begin, digest, restore, state_of
+from .state import digest, require_trainable, restore, state_of
 from .state_kinds import fitting
 from .stopping import Stopping
 from .update import Update
@@ -100,7 +100,7 @@ class Runner:
 
         self.step = self.epoch = self.evaluated_at = 0
         self.metrics: dict[str, float] = {}
-        self.has_begun, self.is_between_steps = False, True  # between: what is done is whole, and can be saved
+        self.is_between_steps = True  # what is done so far is whole, and can be saved
         self.batches: list[Batch] = []
         self.loss: Tensor
         self.logits: list[Tensor] = []
@@ -183,7 +183,7 @@ class Runner:
             UserError: it has been trained already; or there can be no deadline here.
             KeyboardInterrupt, SystemExit: a signal or the deadline has stopped it; see Stopping.
         """
-        begin(self, deadline)
+        require_trainable(self, deadline)
         with run_folder.held(self, self._named_by_time, self._resumes), accounted(self):
             return self._train(deadline)
 

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("knoll")
 
 
-def begin(runner: Runner, deadline: float | None) -> None:
+def require_trainable(runner: Runner, deadline: float | None) -> None:
     """Refuse to train, before anything is written, what cannot be.
 
     Raises:
         UserError: the Runner has trained already, and its hooks are no longer what they were built as; or there is a
             deadline, and no alarm.
     """
-    if runner.has_begun:
+    if runner.stopping.has_listened:
         last = runner.work_dir / "checkpoints" / "last.pt"
         raise UserError(
             f"a Runner trains once: to go on, build another one from its checkpoint, Runner(config, "
@@ -33,7 +33,6 @@ def begin(runner: Runner, deadline: float | None) -> None:
         )
     if deadline is not None:
         runner.stopping.require_alarm()
-    runner.has_begun = True
 
 
 def digest(labels: Tensor | None) -> str:

@@ -38,6 +38,7 @@ class Stopping:
         saves: whether the run saves at all; if not, that is said.
 
     Attributes:
+        has_listened: a run has begun; it is listened to but once.
         save_now: SIGUSR1 has come; whoever saves sets it back.
         in_haste: Ctrl-C has come twice: nothing is saved any more.
     """
@@ -45,7 +46,7 @@ class Stopping:
     def __init__(self, world: World = ALONE, saves: bool = True) -> None:
         self.world = world
         self.saves = saves
-        self.save_now = self.in_haste = self._interrupted = False
+        self.save_now = self.in_haste = self.has_listened = self._interrupted = False
         self._asked = 0  # the signal that ends the run
         self._before: dict[int, object] = {}
         self._process = os.getpid()
@@ -59,6 +60,7 @@ class Stopping:
         Raises:
             UserError: there is a deadline, and no alarm; see `require_alarm`.
         """
+        self.has_listened = True
         in_main_thread = threading.current_thread() is threading.main_thread()
         wanted = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if in_main_thread else ()
         for each in [getattr(signal, name) for name in wanted if hasattr(signal, name)]:

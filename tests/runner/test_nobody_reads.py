@@ -79,7 +79,12 @@ def test_a_signal_when_the_reader_has_ended(in_third_step, forked, number, strea
 @pytest.mark.row(5)
 def test_a_terminal_that_is_gone(in_third_step, forked, figure):
     master, terminal = pty.openpty()
-    in_third_step(lambda: os.read(0, 1))  # until it is gone
+
+    def waits() -> None:
+        os.write(1, b"third step")
+        os.read(0, 1)  # until it is gone
+
+    in_third_step(waits)
 
     def child() -> None:
         os.close(master)
@@ -90,7 +95,7 @@ def test_a_terminal_that_is_gone(in_third_step, forked, figure):
     process = forked(child)
     os.close(terminal)
     said = b""
-    while b"run: run" not in said:
+    while b"third step" not in said:
         said += os.read(master, 1000)
     os.close(master)
     status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
