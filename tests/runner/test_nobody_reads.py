@@ -91,7 +91,9 @@ def test_a_terminal_that_is_gone(in_third_step, forked, figure):
     def child() -> None:
         os.close(master)
         os.setsid()
-        os.login_tty(terminal) if hasattr(os, "login_tty") else _control(terminal)
+        for stream in (0, 1, 2):  # opened by the leader of a session that has none, it becomes the session's own
+            os.dup2(os.open(os.ttyname(terminal), os.O_RDWR), stream)
+        os.close(terminal)
         command_line()
 
     process = forked(child)
@@ -104,13 +106,6 @@ def test_a_terminal_that_is_gone(in_third_step, forked, figure):
     step = load(LAST)["step"]
     assert (status, step) == (129, 3)
     figure(f"SIGHUP of a terminal that is gone: exit {status}, saved after step {step}")
-
-
-def _control(terminal: int) -> None:
-    """A terminal opened by the leader of a session that has none becomes its own."""
-    for stream in (0, 1, 2):
-        os.dup2(os.open(os.ttyname(terminal), os.O_RDWR), stream)
-    os.close(terminal)
 
 
 def test_a_broken_pipe_that_ends_a_run_is_no_success(in_third_step, forked):
