@@ -97,7 +97,7 @@ def test_the_experiment_has_what_it_is_said_to_have(differences, whole):
     first, last = states[0], states[-1]
     same = {path.split(".")[0] for path in compared(last)} - {path.split(".")[0] for path in differences(first, last)}
     stay = {"format", "left", "name", "sources", "choices", "samples", "classes", "num_classes"}
-    assert same == stay | {"computed_with", "world_size"}
+    assert same == stay | {"labels", "computed_with", "world_size"}
     assert set(last["hooks"]) == {"lr_schedule", "ema", "counting", "checkpoint"}
     changed = set(differences(first["random"], last["random"]))
     assert {path.split(".")[0] for path in changed} == {"torch", "python", "numpy"}
