@@ -18,6 +18,7 @@ from .index import SEARCHED
 from .lines import python_lines, read_yaml
 from .names import did_you_mean
 from .signature import describe
+from .system_errors import in_words
 from .tree import KeyPath, Node, Origin, annotate, dotted, merge, origins, plain, without_marks
 
 COMMAND_LINE = Origin("command line")
@@ -108,7 +109,8 @@ def _read(path: Path, children: tuple[Path, ...]) -> Node:
         there = path.is_file()
         again = there and path.resolve() in [child.resolve() for child in children]
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL in it, links that lead to each other
-        raise ConfigError(f"{describe(str(path))} cannot be a config file: {in_short(error)}") from error
+        reason = in_words(error) if isinstance(error, OSError) else in_short(error)
+        raise ConfigError(f"{describe(str(path))} cannot be a config file: {reason}") from error
     if not there:
         wanted = f", which {relative(children[-1])} names as its _base_" if children else ""
         near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
