@@ -6,7 +6,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ..registry import HOOKS, Duration, MetricName
+from ..registry import HOOKS, ConfigError, Duration, MetricName
 from ..registry.fit import AtLeast
 from .hook import Hook
 
@@ -46,16 +46,39 @@ class Checkpoint(Hook):
         self.best_value: float | None = None
         self.best_step = 0
         self.is_best = False
-        self.saved_at = 0
+        self.saved_at: int | None = None  # no step: the run's parts are not restored yet
 
     def setup(self, runner: Runner) -> None:
+        mine = [name for name, hook in runner.hooks.by_name.items() if isinstance(hook, Checkpoint)]
+        if len(mine) > 1:
+            raise ConfigError(f"hooks: {' and '.join(mine)} would write and remove the same files: keep one Checkpoint")
         self.steps = runner.interval(self.every)
 
-    def before_run(self, runner: Runner) -> None:
-        self.saved_at = runner.step
-        if runner.step and runner.step == self.best_step:
-            runner.save(keep=self.keep, best=True)  # the run may have been killed before best.pt was named
+    def before_epoch(self, runner: Runner) -> None:
+        # The first one, not before_run: there some hooks may not have restored what they keep.
+        if self.saved_at is None:
+            from ..runner.snapshot import Snapshot
+
+            Snapshot(runner.state_dict())  # what cannot be saved is said now, not when hours would be lost
+            self._name_best_again(runner)
+            self.saved_at = runner.step
+
+    def _name_best_again(self, runner: Runner) -> None:
+        """The run may have been killed between a step's checkpoint and its name as the best; or go on elsewhere."""
+        from ..runner.checkpoint import link, step_file
+
+        if self.best_value is None:
+            return
+        folder = runner.work_dir / "checkpoints"
+        step, best = step_file(folder, self.best_step), folder / "best.pt"
+        if step.exists():
+            link(step, best)
+        elif not best.exists() and runner.step == self.best_step:
+            runner.save(keep=self.keep, best=True)
             runner.saver.wait()  # workers are started after this
+        elif not best.exists():
+            told = "note: there is no %s: the best so far, %s %.4f of step %d, is not in this folder"
+            logger.warning(told, best, self.best, self.best_value, self.best_step)
 
     def after_eval(self, runner: Runner, metrics: dict[str, float]) -> None:
         if self.best is None or math.isnan(metrics[self.best]):
@@ -77,8 +100,8 @@ class Checkpoint(Hook):
     def after_run(self, runner: Runner) -> None:
         if runner.stopping.in_haste:
             return
-        stopped = runner.is_between_steps and runner.step > self.saved_at
-        path = runner.save(keep=self.keep, best=False) if stopped else None
+        stopped = runner.is_between_steps and self.saved_at is not None and runner.step > self.saved_at
+        path = runner.save(keep=self.keep, best=self.is_best) if stopped else None
         runner.saver.wait()
         if path:
             logger.info("saved: %s", path)

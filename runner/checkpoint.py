@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 
 from ..registry import UserError
 from ..registry.sealed import SealingWriter, verify
+from ..registry.system_errors import OF_WRITING
 from .state_kinds import KINDS, require_kinds
 
 logger = logging.getLogger("knoll")
@@ -24,6 +27,8 @@ KEYS = ("format", *KINDS)
 LINKS = ("last.pt", "best.pt")
 MOST_NAMED = 5  # in an error
 _STEP_FILE = re.compile(r"step_(\d+)\.pt")
+_TICK = 2.0  # seconds: what is changed twice within the clock's step has the same time
+_whole: set[tuple[int, ...]] = set()  # files that this process has found whole
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -61,15 +66,19 @@ def save_step(state: dict[str, Any], folder: Path, keep: int, best: bool) -> Pat
     Raises:
         UserError: it could not be written, for the disk is full, say; what was there before is untouched.
     """
-    path = step_file(folder, state["step"])
+    written = path = step_file(folder, state["step"])
     try:
         save(state, path)
         for name in LINKS if best else LINKS[:1]:
-            link(path, folder / name)
+            written = folder / name
+            link(path, written)
     except OSError as error:
-        raise UserError(_not_written(path, error, state)) from error
+        raise UserError(_not_written(written, error, state)) from error
     for old in step_files(folder)[:-keep]:
-        old.unlink()
+        try:
+            old.unlink(missing_ok=True)
+        except OSError as error:  # no reason to end a run
+            logger.warning("%s could not be removed: %s", old, error.strerror)
     return path
 
 
@@ -105,21 +114,27 @@ def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems have no such thing for folders
+            raise
     finally:
         os.close(handle)
 
 
 def _not_written(path: Path, error: OSError, state: dict[str, Any]) -> str:
-    with open(os.devnull, "wb") as nowhere:
-        size = _write(state, nowhere)
-    free = shutil.disk_usage(next(place for place in path.absolute().parents if place.is_dir())).free
-    before = _newest_whole_in(path.parent)
+    room = remedy = ""
+    if error.errno in OF_WRITING:
+        with open(os.devnull, "wb") as nowhere:
+            size = _write(state, nowhere)
+        free = shutil.disk_usage(next(place for place in path.absolute().parents if place.is_dir())).free
+        room = f"It takes {size / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free there. "
+        remedy = "Make room, or keep fewer (hooks.checkpoint.keep); then "
+    where = f" ({error.filename})" if error.filename and not error.filename2 else ""
+    before = _newest_whole_in(path.parent, but=step_file(path.parent, state["step"]))
     return (
-        f"the checkpoint {path} could not be written: {error.strerror or error}\n"
-        f"It takes {size / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free there. "
-        f"{f'{before} is untouched and whole.' if before else 'There is none before it.'}\n"
-        "Make room, or keep fewer (hooks.checkpoint.keep); then --resume goes on from the last one, or name another "
-        "--work-dir."
+        f"the checkpoint {path} could not be written: {error.strerror or error}{where}\n"
+        f"{room}{f'{before} is untouched and whole.' if before else 'There is none before it.'}\n"
+        f"{remedy}--resume {'goes on from the last one' if before else 'begins again'}, or name another --work-dir."
     )
 
 
@@ -157,19 +172,34 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint file; None if it is what was written."""
+    """What is wrong with a checkpoint file; None if it is what was written.
+
+    Raises:
+        UserError: it cannot be read, which says nothing about what is in it.
+    """
     try:
         with open(path, "rb") as file:
             return _damage(file)
     except OSError as error:
-        return f"it cannot be read ({error.strerror})"
+        raise UserError(
+            f"whether {path} is whole cannot be told: {error.strerror or error}. It stays as it is: try again, or move "
+            "it away to go on without it"
+        ) from error
 
 
 def _damage(file: BinaryIO) -> str | None:
+    status = os.fstat(file.fileno())
+    this = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    if this in _whole:
+        return None
     try:
-        return None if verify(file) else "it carries no SHA-256: it was cut off, or this version did not write it"
+        if not verify(file):
+            return "it carries no SHA-256: it was cut off, or this version did not write it"
     except ValueError as error:
         return str(error)
+    if time.time() - status.st_mtime > _TICK:
+        _whole.add(this)
+    return None
 
 
 def _whole_beside(path: Path) -> str:
@@ -200,18 +230,32 @@ def newest(folder: Path) -> Path | None:
     return files[-1] if files else None
 
 
-def _newest_whole_in(checkpoints: Path) -> Path | None:
-    return next((file for file in reversed(step_files(checkpoints)) if damage(file) is None), None)
+def _newest_whole_in(checkpoints: Path, but: Path | None = None) -> Path | None:
+    """The newest that is whole, or else the last or the best; for the message of an error, so it raises none."""
+    files = [*reversed(step_files(checkpoints)), *(checkpoints / name for name in LINKS)]
+    return next((file for file in files if file.exists() and not _same(file, but) and _is_whole(file)), None)
+
+
+def _same(file: Path, other: Path | None) -> bool:
+    return other is not None and other.exists() and file.samefile(other)
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        return damage(file) is None
+    except UserError:
+        return False
 
 
 def newest_whole(folder: Path) -> Path | None:
     """The checkpoint of the latest step in a run's folder that is whole, or None if there is none at all.
 
     Raises:
-        UserError: there are some, and all are damaged.
+        UserError: there are some, and all are damaged; or one cannot be read.
     """
+    checkpoints = folder if step_files(folder) else folder / "checkpoints"
     damaged: dict[Path, str] = {}
-    for file in reversed(step_files(folder / "checkpoints")):
+    for file in reversed(step_files(checkpoints)):
         reason = damage(file)
         if reason is None:
             return file
@@ -219,7 +263,9 @@ def newest_whole(folder: Path) -> Path | None:
         damaged[file] = reason
     if damaged:
         listed = "".join(f"\n  {file}: {reason}" for file, reason in list(damaged.items())[:MOST_NAMED])
-        raise UserError(f"no checkpoint of {folder} can be used:{listed}\nBring a copy back, or start a new run.")
+        other = _newest_whole_in(checkpoints)
+        remedy = f"{other} is whole: --resume {other}" if other else "Bring a copy back, or start a new run."
+        raise UserError(f"no checkpoint of {folder} can be used:{listed}\n{remedy}")
     return None
 
 
@@ -232,13 +278,16 @@ def make_ready(folder: Path, step: int) -> None:
     Whatever is of later steps is renamed: the run will write it anew. So is what is damaged, under whichever name; a
     damaged `last.pt` is named again by the next save, a damaged `best.pt` when the run has a new best. What a killed
     process left half written goes: one run at a time has this folder.
+
+    Raises:
+        UserError: one cannot be read; then nothing is renamed.
     """
     for file in folder.glob(".*.partial"):
-        file.unlink()
-    for file in [*step_files(folder), *(folder / name for name in LINKS)]:
-        if not file.exists():
-            continue
-        if reason := damage(file):
+        file.unlink(missing_ok=True)
+    files = [*step_files(folder), *(folder / name for name in LINKS)]
+    reasons = {file: damage(file) for file in files if file.exists()}  # all, before anything is renamed
+    for file, reason in reasons.items():
+        if reason:
             aside = f"{file.name}.damaged"
             logger.warning("%s is set aside as %s: %s", file, aside, reason)
             os.replace(file, file.with_name(aside))

@@ -22,7 +22,7 @@ def find_checkpoint(wanted: str, name: str, folder: Path | None) -> Path | None:
     """The checkpoint to continue from: of a folder, the one of the latest step that is whole.
 
     Args:
-        wanted: "auto", "must", a checkpoint file, or a run's folder.
+        wanted: "auto", "must", a checkpoint file, a run's folder, or that of its checkpoints.
         name: the config's name: "auto" and "must" take the newest of its runs.
         folder: the run's folder if one was given: "auto" and "must" look only there.
 
@@ -53,7 +53,8 @@ def find_checkpoint(wanted: str, name: str, folder: Path | None) -> Path | None:
 
 def folder_of(checkpoint: Path) -> Path:
     """The folder of the run that a checkpoint belongs to."""
-    return checkpoint.absolute().parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    parent = checkpoint.absolute().parent
+    return parent.parent if parent.name == "checkpoints" else checkpoint.parent
 
 
 def load_same(path: Path, config: Mapping, world: World) -> dict[str, Any]:

@@ -66,11 +66,16 @@ def make(folder: Path, by_time: bool) -> Path:
             number += 1
 
 
-def require_usable(folder: Path, resuming: bool) -> None:
+def require_usable(folder: Path, resume: str | Path | None = None) -> None:
     """Refuse a folder that a run could not be kept in. Nothing is left in it, and it is not made yet.
 
+    Args:
+        folder: the run's folder.
+        resume: the checkpoint that the run continues from, if it does.
+
     Raises:
-        UserError: there is something else of that name, a run is in it or has been, or it cannot be written to.
+        UserError: there is something else of that name, a run is in it or has been that is not the one to continue, or
+            it cannot be written to.
     """
     refused = f"the run's folder {folder} cannot be used"
     there = folder
@@ -80,7 +85,10 @@ def require_usable(folder: Path, resuming: bool) -> None:
             what = "is a file" if there.exists() else f"is a link to {os.readlink(there)}, which is not there"
             raise UserError(f"{refused}: {there} {what}. Remove it, or choose another --work-dir")
         require_free(folder)
-        require_new(folder, resuming)
+        if resume is None:
+            require_new(folder)
+        else:
+            _require_own(folder, Path(resume))
         _try_writing(there)
     except OSError as error:
         error.filename = str(there)  # not that of the trial
@@ -95,10 +103,19 @@ def _try_writing(folder: Path) -> None:
         os.fsync(file.fileno())
 
 
-def require_new(folder: Path, resuming: bool) -> None:
-    """Refuse a folder that holds a run, for one that does not continue it."""
-    if newest(folder) and not resuming:
+def require_new(folder: Path) -> None:
+    """Refuse a folder that holds a run."""
+    if newest(folder):
         raise UserError(f"{folder} holds a run already: add --resume to continue it, or choose another --work-dir")
+
+
+def _require_own(folder: Path, checkpoint: Path) -> None:
+    """Refuse a folder that holds a run, for one that continues from a checkpoint elsewhere."""
+    if newest(folder) and folder.resolve() not in [checkpoint.parent.resolve(), *checkpoint.parent.resolve().parents]:
+        raise UserError(
+            f"{folder} holds a run already, and {checkpoint} is none of its checkpoints: choose another --work-dir, "
+            f"or continue the run in there with --resume {folder}"
+        )
 
 
 @contextmanager
@@ -116,7 +133,8 @@ def held(runner: Runner, by_time: bool, resuming: bool) -> Iterator[None]:
         return
     runner.work_dir = make(runner.work_dir, by_time)
     with locked(runner.work_dir):
-        require_new(runner.work_dir, resuming)
+        if not resuming:
+            require_new(runner.work_dir)
         runner.world.of_first(runner.work_dir)
         with logging_to(runner.work_dir):
             describe(runner.work_dir, runner.config, runner.step)

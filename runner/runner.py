@@ -95,7 +95,7 @@ class Runner:
         self.experiment: Experiment = make_experiment(self.config.data)
         self.work_dir = Path(work_dir) if work_dir else run_folder.RUNS / self.config.name
         self._named_by_time, self._resumes = work_dir is None, resume is not None
-        run_folder.require_usable(self.work_dir, self._resumes)
+        run_folder.require_usable(self.work_dir, resume)
         state = load_same(Path(resume), self.config.data, self.world) if resume else None
 
         self.step = self.epoch = self.evaluated_at = 0

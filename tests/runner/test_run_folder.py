@@ -130,7 +130,7 @@ def test_no_permission(forked, figure):
         if os.getuid() == 0:
             os.setuid(65534)
         with pytest.raises(UserError, match=f"{folder}: Permission denied: give yourself the permission"):
-            require_usable(folder / "run", resuming=False)
+            require_usable(folder / "run")
 
     start = time.monotonic()
     assert os.waitpid(forked(try_it), 0)[1] == 0
@@ -140,10 +140,24 @@ def test_no_permission(forked, figure):
 
 
 def test_a_folder_that_can_be_used_is_left_as_it_was(working_directory):
-    require_usable(working_directory / "a/b/c", resuming=False)
+    require_usable(working_directory / "a/b/c")
     (working_directory / "there").mkdir()
-    require_usable(working_directory / "there", resuming=False)
+    require_usable(working_directory / "there")
     assert [str(each.name) for each in working_directory.rglob("*")] == ["there"]
+
+
+def test_a_run_does_not_go_on_in_the_folder_of_another(working_directory):
+    """From a checkpoint that lies in there it does, by whichever name of the folder."""
+    for run in ("a", "b"):
+        save({"step": 1}, Path(run, "checkpoints/step_00000001.pt"))
+    kept = sorted(working_directory.rglob("*"))
+    with pytest.raises(UserError, match=r"b holds a run already, and a/checkpoints/step_00000001\.pt is none of its"):
+        require_usable(Path("b"), Path("a/checkpoints/step_00000001.pt"))
+    assert sorted(working_directory.rglob("*")) == kept
+    require_usable(Path("new"), Path("a/checkpoints/step_00000001.pt"))
+    (working_directory / "c").symlink_to("b")
+    for own in ("b/checkpoints/step_00000001.pt", working_directory / "c/checkpoints/step_00000001.pt", "b/copy.pt"):
+        require_usable(Path("b"), own)
 
 
 @pytest.mark.row(9)

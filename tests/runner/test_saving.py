@@ -215,7 +215,7 @@ def test_what_went_wrong_is_raised_once_and_as_it_is(working_directory):
     saver.save(state(1), working_directory / "checkpoints", keep=1, best=False)
     assert saver._thread is not None
     saver._thread.join()
-    with pytest.raises(UserError, match=r"could not be written: File exists\nIt takes 1.0 MB(.|\n)*none before it"):
+    with pytest.raises(UserError, match=r"written: File exists \(.*/checkpoints\)\nThere is none before it\."):
         saver.check()
     saver.check()
     saver.wait()
