@@ -92,8 +92,8 @@ def test_a_resume_that_fails_before_its_first_step_leaves_every_file_as_it_was(s
     kept = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in Path("run/checkpoints").iterdir()}
     assert load("run/checkpoints/best.pt")["step"] == 4
     assert load("run/checkpoints/last.pt")["hooks"]["sum"] == {"sum": 4.0}
+    config = with_hooks(short, fails=dict(type="FailsAt", point=point, step=4))
     with pytest.raises(RuntimeError, match="what was asked for"):
-        config = with_hooks(short, fails=dict(type="FailsAt", point=point, step=4))
         Runner(config, "run", resume="run/checkpoints/step_00000004.pt").train()
     assert {f: (f.read_bytes(), f.stat().st_mtime_ns) for f in Path("run/checkpoints").iterdir()} == kept
 

@@ -12,7 +12,7 @@ import pytest
 from knoll.registry import UserError
 from knoll.runner import checkpoint
 from knoll.runner.checkpoint import damage, load, make_ready, newest_whole, save_step
-from knoll.runner.resume import find_checkpoint
+from knoll.runner.resume import find_checkpoint, folder_of
 from knoll.runner.state_kinds import KINDS
 
 # A part of each kind that a checkpoint has, empty.
@@ -77,7 +77,7 @@ def test_a_whole_best_is_offered_when_all_steps_are_damaged():
 def test_a_file_is_hashed_once_as_long_as_it_is_the_same(monkeypatch):
     folder = steps(1, 2, best=1)
     for file in folder.glob("step_*.pt"):
-        os.utime(file, (1_700_000_000,) * 2)
+        os.utime(file, (1_700_000_000, 1_700_000_000))
     hashed: list[str] = []
     real = checkpoint.verify
     monkeypatch.setattr(checkpoint, "verify", lambda file: hashed.append(Path(file.name).name) or real(file))
@@ -102,8 +102,14 @@ def test_what_has_just_been_written_is_hashed_again():
 
 def test_the_folder_of_checkpoints_may_be_named_itself(monkeypatch):
     folder = steps(1, 2)
+    run = Path("run").absolute()
     assert find_checkpoint(str(folder), "x", None) == folder / "step_00000002.pt"
-    folder.rename("copied")
+    monkeypatch.chdir(folder)
+    found = find_checkpoint(".", "x", None)
+    assert found == Path("step_00000002.pt")
+    assert folder_of(found) == run
+    monkeypatch.chdir(run)
+    Path("checkpoints").rename("copied")
     assert find_checkpoint("copied", "x", None) == Path("copied/step_00000002.pt")
 
 
