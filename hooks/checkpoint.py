@@ -47,6 +47,7 @@ class Checkpoint(Hook):
         self.best_step = 0
         self.is_best = False
         self.saved_at: int | None = None  # no step: the run's parts are not restored yet
+        self.is_tried = False  # whether the state can be saved; hooks may have theirs from the first step on
 
     def setup(self, runner: Runner) -> None:
         mine = [name for name, hook in runner.hooks.by_name.items() if isinstance(hook, Checkpoint)]
@@ -57,9 +58,6 @@ class Checkpoint(Hook):
     def before_epoch(self, runner: Runner) -> None:
         # The first one, not before_run: there some hooks may not have restored what they keep.
         if self.saved_at is None:
-            from ..runner.snapshot import Snapshot
-
-            Snapshot(runner.state_dict())  # what cannot be saved is said now, not when hours would be lost
             self._name_best_again(runner)
             self.saved_at = runner.step
 
@@ -96,6 +94,11 @@ class Checkpoint(Hook):
                 logger.info("SIGUSR1: saved %s", path)
             self.is_best = runner.stopping.save_now = False
             self.saved_at = runner.step
+        elif not self.is_tried:
+            from ..runner.snapshot import Snapshot
+
+            Snapshot(runner.state_dict())  # what cannot be saved is told now, not when hours would be lost
+        self.is_tried = True
 
     def after_run(self, runner: Runner) -> None:
         if runner.stopping.in_haste:
