@@ -106,8 +106,8 @@ def test_the_folder_of_checkpoints_may_be_named_itself(monkeypatch):
     assert find_checkpoint(str(folder), "x", None) == folder / "step_00000002.pt"
     monkeypatch.chdir(folder)
     found = find_checkpoint(".", "x", None)
-    assert found == Path("step_00000002.pt")
-    assert folder_of(found) == run
+    assert found is not None
+    assert (found, folder_of(found)) == (Path("step_00000002.pt"), run)
     monkeypatch.chdir(run)
     Path("checkpoints").rename("copied")
     assert find_checkpoint("copied", "x", None) == Path("copied/step_00000002.pt")
