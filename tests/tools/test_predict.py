@@ -260,7 +260,7 @@ def test_mistakes(tool, tiny, folder, working_directory):
         ([CHECKPOINT], "name images or folders; or take pictures of the evaluation set, with --random 24"),
         ([CHECKPOINT, "gone.png"], "there is no file or folder gone.png"),
         ([CHECKPOINT, "empty"], "no images in the folder empty"),
-        (["text.pt", "photos"], "text.pt is not a checkpoint that can be read safely"),
+        (["text.pt", "photos"], "text.pt cannot be used: it carries no SHA-256"),
         (["gone.pt", "photos"], "there is no checkpoint gone.pt"),
         ([CHECKPOINT, "photos", "--out", "p.txt"], "--out p.txt: its name must end in .csv or .json"),
         ([CHECKPOINT, "photos", "--show", "nowhere/p.png"], "--show: there is no folder"),
