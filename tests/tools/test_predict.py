@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from knoll.registry import Config, UserError
-from knoll.runner import Runner
+from knoll.runner import Runner, checkpoint
 from knoll.runner.forward import Forward
 from knoll.tools import predict, test
 
@@ -195,7 +195,7 @@ def test_several_classes_in_one_picture(tiny, folder, run, working_directory):
     state = torch.load(CHECKPOINT, weights_only=True)
     state["model"]["head.fc.weight"].zero_()
     state["model"]["head.fc.bias"].copy_(torch.tensor([2.0, -1.0, 0.5, -3.0]))
-    torch.save(state, CHECKPOINT)
+    checkpoint.save(state, Path(CHECKPOINT))
     _, printed, _ = run(str(folder / "0/00.png"), "--top", "1", "--out", "p.json")
     [row] = json.loads((working_directory / "p.json").read_text())
     sigmoids = [1 / (1 + np.exp(-x)) for x in (2, -1, 0.5, -3)]
