@@ -25,9 +25,8 @@ def test_two_fresh_runs_are_equal_whatever_the_workers(tiny, fingerprint, figure
         prints[workers] = fingerprint(Path(f"run_{workers}") / LAST)
     Runner(tiny | dict(seed=1), "other").train()
     other = fingerprint(Path("other") / LAST)
-    figure(
-        f"0 and 2 workers: {len({*prints.values()})} SHA-256; with a run of another seed {len({*prints.values(), other})}"
-    )
+    distinct = {*prints.values()}
+    figure(f"0 and 2 workers: {len(distinct)} SHA-256; with a run of another seed {len({*distinct, other})}")
     assert prints[0] == prints[2] != other
 
 
