@@ -198,7 +198,7 @@ def test_resumed_to_the_bit(tiny):
         assert torch.equal(value, resumed.model.state_dict()[name]), name
     tiny["hooks"]["mix"]["mixup"] = 0.3
     with pytest.raises(UserError, match=r"hooks\.mix\.mixup: was 0.2, is 0.3"):
-        Runner(tiny, "resumed", resume="whole/checkpoints/step_00000006.pt")
+        Runner(tiny, "other", resume="whole/checkpoints/step_00000006.pt")
 
 
 def test_multi_hot_labels_are_mixed_and_measured_values_are_refused(tiny):
