@@ -52,7 +52,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def require_free(folder: Path) -> None:
-    """Refuse a folder that a run is in, at once and without changing anything there.
+    """Refuse a folder that a run is in, without changing anything there.
 
     Raises:
         UserError: says which run.
@@ -61,7 +61,7 @@ def require_free(folder: Path) -> None:
         return
     lock = FileLock(folder / FILE, fallback_to_soft=False)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=PATIENCE)  # another process of the same run may just be looking as well
     except Timeout:
         raise _in_use(folder) from None
     except OSError:  # no permission, no locks: said when the run begins to write
