@@ -105,7 +105,7 @@ def read_table(file: Path) -> dict[str, Any]:
         UnavailableError: there is no such file.
         UserError: it is something else, cut off, or of another version.
     """
-    if not file.is_file():
+    if not os.path.isfile(file):  # False also of a name that is too long
         raise UnavailableError(f"there is no packed file {file}: python tools/data.py pack makes it")
     with file.open("rb") as opened:
         header = opened.read(HEADER.size)

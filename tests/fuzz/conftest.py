@@ -18,6 +18,7 @@ from hypothesis.strategies import SearchStrategy
 
 from knoll.registry import UserError, hints
 from knoll.registry.index import registrations
+from knoll.registry.system_errors import in_words
 
 TIMES = int(os.environ.get("KNOLL_FUZZ", "1"))
 
@@ -49,7 +50,8 @@ def fuzz() -> Callable[..., Counter[str]]:
 
 @pytest.fixture
 def attempt() -> Callable[..., str]:
-    """Call something: "taken", or "refused" if that raised an error for the user. Any other exception goes through."""
+    """Call something: "taken", or "refused" if that raised an error for the user, or one of the system, which the tools
+    put into words. Any other exception goes through."""
 
     def call(function: Callable[..., Any], *arguments: Any) -> str:
         try:
@@ -59,6 +61,8 @@ def attempt() -> Callable[..., str]:
             assert message.strip(), "an error without a message"
             assert "Traceback" not in message
             return "refused"
+        except OSError as error:
+            return "refused" if in_words(error) else "taken"
         return "taken"
 
     return call
