@@ -29,14 +29,13 @@ def require_finite(runner: Runner) -> None:
     """Stop if the loss of this step, or a gradient, is NaN or infinite, unless the config has `stop_at_nan=False`.
 
     The run is then as it was before the step, and is saved so: continued, it meets the same numbers at the same step.
-    The question is answered on the device; waiting for the answer is the one synchronisation of a step on an
-    accelerator.
+    Waiting for the answer is the one synchronisation of a step on an accelerator.
 
     Raises:
         UserError: names the step and the images: of the batches whose loss is not finite, and among them those that
             are not finite themselves or whose logits are not; and where they are kept to be looked at.
     """
-    if not runner.experiment.stop_at_nan or bool(runner.update.is_finite()):
+    if not runner.experiment.stop_at_nan or runner.update.is_finite():
         return
     runner.update.take_back()
     losses = [loss.item() for loss in runner.update.losses]
