@@ -85,9 +85,11 @@ class LRSchedule(Hook):
         if self.from_timm:
             self._step_timm(runner)
         elif self.scheduler is not self.on_plateau:
-            with warnings.catch_warnings():
-                if runner.hooks.left:  # the optimizer's step was made before the run was stopped; torch has not seen it
+            if runner.hooks.left:  # the optimizer's step was made before the run was stopped; torch has not seen it
+                with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+                    self.scheduler.step()
+            else:
                 self.scheduler.step()
 
     def _step_timm(self, runner: Runner) -> None:

@@ -52,7 +52,7 @@ class ProgressBar(Hook):
         if now < self.due and runner.step < runner.total_steps:
             return
         self.due = now + self.wait
-        values = self.window.read()
+        values = self.window.read(runner.step)
         if not values:  # the run continues in the middle of a step: there is nothing to tell of yet
             return
         epoch = f"epoch {min(runner.epoch + 1, runner.epochs)}/{runner.epochs}"

@@ -33,15 +33,21 @@ class Recorder(Hook):
         self.every = every
         self.evaluated: dict[str, float] = {}
         self.recorded: int | None = None
-        self.window = Window()
+        self.steps = 0
+        self.window: Any = None  # a Window, when the run begins
         self._gathered: dict[str, Any] = {}
 
     def before_run(self, runner: Runner) -> None:
         self.steps = runner.interval(self.every)
-        self.window = Window(runner.new_metrics())
+        self.window = self._shared(runner) or Window(runner.new_metrics())
         self.window.load_state_dict(self._gathered, runner.device)
         if self.recorded is None:
             self.recorded = runner.step
+
+    def _shared(self, runner: Runner) -> Window | None:
+        """That of another recorder that looks as often."""
+        others = [hook for hook in runner.hooks.by_name.values() if isinstance(hook, Recorder) and hook is not self]
+        return next((hook.window for hook in others if hook.window and hook.steps == self.steps), None)
 
     def before_iter(self, runner: Runner) -> None:
         if self.recorded != runner.step:  # the checkpoint is of a moment before this hook had recorded its step
@@ -54,7 +60,7 @@ class Recorder(Hook):
         self.evaluated = metrics  # written down when everyone has acted
 
     def end_iter(self, runner: Runner) -> None:
-        if runner.is_due(self.steps) and (values := self.window.read()):
+        if runner.is_due(self.steps) and (values := self.window.read(runner.step)):
             self.record(runner, "train", values | {"learning_rate": runner.learning_rate})
         for name, values in by_set(self.evaluated).items():
             self.record(runner, name, values)
@@ -71,7 +77,8 @@ class Recorder(Hook):
         """
 
     def state_dict(self) -> dict[str, Any]:
-        return {"recorded": self.recorded, "evaluated": self.evaluated, "gathered": self.window.state_dict()}
+        gathered = self.window.state_dict(self.recorded or 0) if self.window else self._gathered
+        return {"recorded": self.recorded, "evaluated": self.evaluated, "gathered": gathered}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.recorded, self.evaluated, self._gathered = state["recorded"], state["evaluated"], state["gathered"]

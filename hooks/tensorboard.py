@@ -49,9 +49,12 @@ class TensorBoard(Recorder):
             self.writers["train"].add_text("config", text, since)
 
     def record(self, runner: Runner, name: str, values: dict[str, float]) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
         with naming(runner.work_dir / "tensorboard" / name):
-            for tag, value in values.items():
-                self.writers[name].add_scalar(tag, value, runner.step)
+            # One event for all of them: `add_scalar` takes a third of the time of all this, for each.
+            scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+            self.writers[name].file_writer.add_summary(Summary(value=scalars), runner.step)
 
     def state_dict(self) -> dict[str, Any]:
         with suppress(OSError):  # that is raised where something is recorded; a checkpoint shall not be lost by it

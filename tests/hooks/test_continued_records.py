@@ -121,6 +121,29 @@ def test_the_curves_are_those_of_an_uninterrupted_run(recording, forked, working
     figure(f"{points} points of {len(continued)} curves equal those of an uninterrupted run to the bit")
 
 
+@pytest.mark.row(10)
+def test_saved_when_one_of_two_recorders_had_its_turn(recording, forked):
+    """Both look as often, so what training came to is computed once, for both."""
+    ordered = moved(recording, "checkpoint", "json_log")
+    assert list(ordered["hooks"])[-3:] == ["tensorboard", "checkpoint", "json_log"]
+    Runner(ordered, "whole").train()
+    ending = ordered | dict(hooks=ordered["hooks"] | dict(ending=dict(type="EndAt", step=12, point="end_iter")))
+    ending = moved(ending, "ending", "json_log")
+    os.waitpid(forked(lambda: Runner(ending, "run").train()), 0)
+    assert records(Path("run"))[-1]["step"] == 8
+    Runner(ending, "run", resume=newest(Path("run"))).train()
+    assert untimed(records(Path("run"))) == untimed(records(Path("whole")))
+
+
+def test_recorders_that_look_as_often_compute_once(recording):
+    recording["hooks"]["another"] = dict(type="JSONLog", every=3)
+    runner = Runner(recording, "run")
+    runner.train()
+    windows = [runner.hooks.by_name[name].window for name in ("tensorboard", "json_log", "another")]
+    assert windows[0] is windows[1]
+    assert windows[0] is not windows[2]
+
+
 def fail_at(step: int, runner: Runner) -> None:
     """Train until a step fails."""
     update = runner.update.step
