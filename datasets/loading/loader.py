@@ -15,6 +15,7 @@ from ...registry import ConfigError, UserError
 from ...registry.errors import one_line
 from ..base import ArrayImages, name_of
 from ..samplers import Sampler
+from .ahead import placed_ahead
 from .pipeline import Keys, Pipeline
 from .randomness import derive_seed
 from .reading import bottoms
@@ -35,6 +36,8 @@ class Batch(NamedTuple):
     indices: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
+        if torch.device(device).type == "cpu" and self.images.device.type == "cpu":
+            return self
         # Only CUDA has read the source when the call returns, or keeps pinned memory until it has; MPS may read it when
         # the next batch lies there (pytorch issue 189690).
         non_blocking = torch.device(device).type == "cuda"
@@ -90,11 +93,14 @@ class _Loader:
         return next(self._fetch([Keys.once([0])], workers=0))
 
     def _fetch(self, keys: Iterable[Keys], workers: int) -> Iterator[Batch]:
+        return placed_ahead(self._prepared(keys, workers), self._finish, self.device)
+
+    def _prepared(self, keys: Iterable[Keys], workers: int) -> Iterator[Prepared]:
         pin_memory = self.device.type != "cpu" and torch.accelerator.is_available()
         for batch in fetch_all(self._samples, keys, workers, self.start_method, pin_memory):
             for index, reason in batch.skipped.items():
                 self._note(index, reason)
-            yield self._finish(batch)
+            yield batch
 
     def _finish(self, batch: Prepared) -> Batch:
         indices = torch.from_numpy(batch.keys.indices)

@@ -132,6 +132,8 @@ class Pipeline:
         self, steps: Sequence[AnyStep], keys: Keys, after: Sequence[Step] = ()
     ) -> Iterator[tuple[AnyStep, np.ndarray]]:
         """Each step, and its columns of random numbers: drawing all at once takes no longer than drawing one."""
+        if not steps:
+            return
         count, before = sum(step.draws for step in steps), sum(step.draws for step in after)
         numbers = keys.uniform(before + count, self.seed, TRANSFORMS) if count else np.empty((len(keys.indices), 0))
         numbers = numbers[:, before:] if count else numbers

@@ -43,7 +43,7 @@ class Reader:
         if self._labels is None:
             labels: Any = [self.dataset.labels[index] for index in indices.tolist()]
         else:
-            labels = self._labels[torch.from_numpy(indices)]
+            labels = self._labels.index_select(0, torch.from_numpy(indices))
         return _images(self.dataset, indices, seeds), labels
 
 
