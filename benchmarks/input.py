@@ -4,7 +4,7 @@
     python -m benchmarks input --photos data/flower_photos --pairs 7 --workers 0 1 2
 
 Each row: batches of one kind by torchvision (Pillow, transforms v1, torch's DataLoader) and by Knoll, in turn; the
-median of the pairs' ratios. Both end with the same: a batch of normalised floats on the CPU.
+median of the pairs' ratios with its 95 % interval. Both end with the same: a batch of normalised floats on the CPU.
 
 * jpeg: photographs in class folders; random resized crops of 224 pixels, flipped, batches of 64.
 * packed: the same photographs from a packed file (tools/data.py pack) of 256 pixels.
@@ -38,7 +38,9 @@ from knoll.datasets.samplers import Shuffled
 from knoll.datasets.transforms import build_transforms
 from knoll.registry import DATASETS
 
+from .report import Table
 from .stages import shares
+from .timing import Estimate, in_turn, ratio
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 TARGETS = {"jpeg": 1.8, "packed": 9.0, "cifar": 25.0, "mnist": 60.0}
@@ -70,49 +72,33 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     arguments.add_argument("--profile", action="store_true", help="also say where Knoll's time goes, without workers")
     options = arguments.parse_args(argv)
     torch.set_num_threads(1)  # a worker has one; so the rows without workers compare one core with one
-    rows = []
+    table = Table(
+        case="<6", workers=">7d", torchvision=">11.1f", knoll=">8.2f", ratio=">23.2f", target=">6g", data="<0"
+    )
+    print("microseconds an image; ratio: how many times faster")
     with tempfile.TemporaryDirectory() as scratch:
         for name in options.cases:
             case, note = CASES[name](options.photos, Path(scratch))
             case = case._replace(images=max(case.batch_size, int(case.images * options.scale)))
             for workers in options.workers if name in ("jpeg", "packed") else [0]:
-                row = {
-                    "case": name,
-                    "workers": workers,
-                    **compare(case, workers, options.pairs),
-                    "target": TARGETS[name],
-                }
-                rows.append(row | {"data": note})
-                print(
-                    f"{name:7} {workers} workers  torchvision {row['theirs_us']:8.1f} us/image  knoll "
-                    f"{row['ours_us']:7.2f}  ratio {row['ratio']:6.2f} ({row['lowest']:.2f} to {row['highest']:.2f}; "
-                    f"target {row['target']:g})  {note}",
-                    flush=True,
-                )
+                measured = compare(case, workers, options.pairs)
+                table.add(case=name, workers=workers, **measured, target=TARGETS[name], data=note)
             if options.profile:
                 parts = shares(_our_batches(case, workers=0), case.images // case.batch_size)
-                rows[-1]["profile"] = parts
+                table.rows[-1]["profile"] = parts
                 print("        " + ", ".join(f"{stage} {share:.0%}" for stage, share in parts.items() if share >= 0.01))
-    return rows
+    return table.rows
 
 
-def compare(case: Case, workers: int, pairs: int) -> dict[str, float]:
-    """Seconds of each in turn, as medians; and the ratios of the pairs."""
-    timings = []
-    for _ in range(pairs + 1):
-        timings.append(
-            (_time(lambda: _their_batches(case, workers), case), _time(lambda: _our_batches(case, workers), case))
-        )
-    timings = timings[1:]  # the first pair fills caches
-    ratios = [theirs / ours for theirs, ours in timings]
-    theirs, ours = (statistics.median(each) for each in zip(*timings, strict=True))
-    return {
-        "theirs_us": theirs * 1e6,
-        "ours_us": ours * 1e6,
-        "ratio": statistics.median(ratios),
-        "lowest": min(ratios),
-        "highest": max(ratios),
+def compare(case: Case, workers: int, pairs: int) -> dict[str, float | Estimate]:
+    """Microseconds of each in turn, as medians; and how many times faster ours is."""
+    timings = {
+        "torchvision": lambda: _time(lambda: _their_batches(case, workers), case),
+        "knoll": lambda: _time(lambda: _our_batches(case, workers), case),
     }
+    taken = in_turn(timings, pairs)
+    medians = {name: statistics.median(values) * 1e6 for name, values in taken.items()}
+    return medians | {"ratio": ratio(taken["torchvision"], taken["knoll"])}
 
 
 def _time(batches: Callable[[], Iterable[Any]], case: Case) -> float:
