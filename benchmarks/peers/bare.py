@@ -1,0 +1,41 @@
+"""The loops that one writes by hand. Each trains for ever, and yields after every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from .. import task
+
+
+def ordinary() -> Iterator[None]:
+    """As the tutorials have it: a DataLoader with its default collation."""
+    loader = task.loader()
+    return _train(lambda: loader)
+
+
+def gathered() -> Iterator[None]:
+    """The same, but that the rows of a batch are taken at once."""
+    images, labels = task.data()
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for indices in torch.randperm(len(images)).split(task.BATCH):
+            yield images[indices], labels[indices]
+
+    return _train(batches)
+
+
+def _train(batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> Iterator[None]:
+    model = task.model()
+    optimizer = task.optimizer(model.parameters())
+    loss_function = nn.CrossEntropyLoss()
+    model.train()
+    while True:
+        for images, labels in batches():
+            optimizer.zero_grad()
+            loss = loss_function(model(images), labels)
+            loss.backward()
+            optimizer.step()
+        yield
