@@ -1,13 +1,15 @@
 """The same training by other frameworks, as far as they are installed: what a step costs beyond a bare loop's.
 
-Each file has a `train(model, epochs, folder)`: the training of benchmarks/task.py as that framework's users write it, with
-its defaults, but for evaluations and checkpoints, which are off.
+Each file has a `train(model, epochs, folder)`: the training of benchmarks/task.py as that framework's users write it,
+with its defaults, but for evaluations and checkpoints, which are off. Progress bars write to a file.
 """
 
 from __future__ import annotations
 
 import importlib
 import tempfile
+import time
+from collections.abc import Sequence
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 
@@ -35,12 +37,13 @@ PEERS = {
 }
 
 
-def compare(table: Table, turns: int, names: list[str]) -> None:
+def compare(table: Table, turns: int, names: Sequence[str] = tuple(PEERS), cpu_time: bool = False) -> None:
     """Add a row for each of them; one that is not installed, or fails, is a row that says so.
 
     Args:
         table: with the columns loop, us, ratio, over, note.
         turns: epochs of each, and as many of the bare loop between them, in one process for each framework.
+        cpu_time: compare the processors' time in place of the clock's: for a machine on which much else runs.
     """
     for name in names:
         package = PEERS[name]
@@ -49,26 +52,26 @@ def compare(table: Table, turns: int, names: list[str]) -> None:
             continue
         named = f"{package} {version(packages_distributions()[package][0])}"
         try:
-            table.add(loop=named, **figures(name, turns))
+            table.add(loop=named, **figures(name, turns, cpu_time))
         except Exception as error:  # a framework that this torch breaks is not to hide the figures of the others
-            said = " ".join(str(error).split()) or "no message"
-            table.add(
-                loop=named, note=f"could not be measured: {type(error).__name__}: {said[:150]}", error=repr(error)
-            )
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            table.add(loop=named, note=f"could not be measured: {said[:150]}", error=repr(error))
 
 
-def figures(name: str, turns: int) -> dict[str, Estimate]:
+def figures(name: str, turns: int, cpu_time: bool = False) -> dict[str, Estimate]:
     """Microseconds of a step, its ratio to the bare loop's, and the microseconds over it."""
-    taken, _ = in_own_process(_measure, name, turns)
-    own, bare = ([second * 1e6 / task.STEPS for second in seconds[1:]] for seconds in taken)  # the first fill caches
+    taken, _ = in_own_process(_measure, name, turns, cpu_time)
+    own, bare = ([second * 1e6 / task.STEPS for second in seconds[1:]] for seconds in taken)
     return {"us": median(own), "ratio": ratio(own, bare), "over": difference(own, bare)}
 
 
-def _measure(name: str, turns: int) -> tuple[list[float], list[float]]:
+def _measure(name: str, turns: int, cpu_time: bool) -> tuple[list[float], list[float]]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     peer = importlib.import_module(f".{name}", __package__)
-    meter = Meter(task.model(), ordinary(), every=task.STEPS)
+    clock = time.process_time if cpu_time else time.perf_counter
+    meter = Meter(task.model(), ordinary(), every=task.STEPS, clock=clock)
     with tempfile.TemporaryDirectory() as folder:
-        peer.train(meter, turns + 1, folder)  # the last turn is not whole: nothing comes after it
+        # Of the first turn nothing is told, and the last one is not whole: nothing comes after it.
+        peer.train(meter, turns + 2, folder)
     return meter.own, meter.other

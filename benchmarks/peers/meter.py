@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
 
@@ -11,22 +10,23 @@ from torch import Tensor, nn
 class Meter(nn.Module):
     """A model that, after every so many forward passes in training, lets another loop take its turn.
 
-    So a framework's own loop and a bare one alternate in one process, whatever the framework is: it need only train this
-    model. A turn lasts from one forward pass to the one `every` steps later, and holds all that is done for a step.
+    So a framework's own loop and a bare one alternate in one process, whatever the framework is: it need only train
+    this model. A turn lasts from one forward pass to the one `every` steps later, and holds all that a step does.
 
     Args:
         model: what is trained.
-        other: a loop that yields after every as many steps.
+        other: a loop that yields after as many steps.
+        clock: in seconds.
 
     Attributes: `own`, `other`: seconds of the turns of each.
     """
 
-    def __init__(self, model: nn.Module, other: Iterator[None], every: int) -> None:
+    def __init__(self, model: nn.Module, other: Iterator[None], every: int, clock: Callable[[], float]) -> None:
         super().__init__()
         self.model, self.every = model, every
         self.own: list[float] = []
         self.other: list[float] = []
-        self._loop, self._steps, self._start = other, 0, 0.0
+        self._loop, self._clock, self._steps, self._start = other, clock, 0, 0.0
 
     def forward(self, images: Tensor) -> Tensor:
         if self.training:
@@ -36,9 +36,9 @@ class Meter(nn.Module):
         return self.model(images)
 
     def _turn(self) -> None:
-        now = time.perf_counter()
+        now = self._clock()
         if self._steps:
             self.own.append(now - self._start)
             next(self._loop)
-            self.other.append(time.perf_counter() - now)
-        self._start = time.perf_counter()
+            self.other.append(self._clock() - now)
+        self._start = self._clock()

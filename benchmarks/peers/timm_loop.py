@@ -1,4 +1,4 @@
-"""timm: what a step of its train.py consists of. That is a script and not in the package, so its parts are used here."""
+"""timm: its parts, put together as in its train.py, which is a script and not in the package."""
 
 from __future__ import annotations
 
