@@ -22,7 +22,7 @@ def gathered() -> Iterator[None]:
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for indices in torch.randperm(len(images)).split(task.BATCH):
-            yield images[indices], labels[indices]
+            yield images.index_select(0, indices), labels.index_select(0, indices)
 
     return _train(batches)
 
