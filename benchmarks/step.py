@@ -1,14 +1,21 @@
-"""What a step costs beside the computation: the Runner with all its usual hooks on, against loops written by hand.
-
-The training of task.py, in turns in one process: an epoch of the Runner, one of each bare loop, and so on. Ends of
-epochs fall into the turns; an evaluation and checkpoints, of which the bare loops have none, do not. The frameworks
-that are installed each take turns with a bare loop in a process of their own: see peers/.
+"""What a step costs beside the computation: the Runner with all its usual hooks against loops written by hand.
 
     python -m benchmarks step
-    python -m benchmarks step --turns 60 --no-peers
-    python -m benchmarks step --cpu-time          # where much else runs: the processors' time, not the clock's
+    python -m benchmarks step --turns 40 --peers lightning timm
+    python -m benchmarks step --peers                            # the loops written by hand alone
 
-Beside the time, the peak memory of a process that trains with each loop alone.
+A perceptron, rows of floats in memory, batches of 64, one thread: a step takes less than a millisecond, so that what is
+done beside the computation shows. The same optimizer and model in all loops, in turns in one process: 100 steps of the
+Runner, 100 of each other loop, and so on. Epochs end and begin within the turns; evaluations and checkpoints, of which
+the other loops have none, do not fall into them.
+
+* DataLoader: the loop of the tutorials, with torch's DataLoader and its default collation.
+* gathered: the same loop, but that a batch is taken out of the array at once, as the Runner does.
+* the other frameworks that are installed: each in a process of its own, in turns with the loop DataLoader there.
+
+Columns: microseconds a step, medians of the turns; then, as medians of the turns' pairs with their 95 % intervals, the
+ratio to the loop DataLoader, the microseconds over it, and those over the loop `gathered`. Last the memory of each loop
+alone in a process that has imported the same: the most that it had at any time.
 """
 
 from __future__ import annotations
@@ -16,9 +23,9 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,12 +40,77 @@ from .processes import in_own_process
 from .report import Table
 from .timing import difference, median, ratio
 
-BARE = {"bare, DataLoader": ordinary, "bare, gathered": gathered}
-EPOCHS_FOR_MEMORY = 10
+LOOPS = {"DataLoader": ordinary, "gathered": gathered}
+
+
+def main(argv: Sequence[str] = ()) -> list[dict[str, Any]]:
+    arguments = argparse.ArgumentParser(
+        "python -m benchmarks step", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--turns", type=int, default=30, help="of 100 steps of every loop (default: %(default)s)")
+    arguments.add_argument("--peer-turns", type=int, default=15, help="of every framework (default: %(default)s)")
+    names = sorted(peers.PEERS.values())
+    arguments.add_argument("--peers", nargs="*", default=names, choices=names, help="which frameworks (default: all)")
+    arguments.add_argument("--cpu-time", action="store_true", help="time of the processor, where much else runs")
+    arguments.add_argument("--memory", type=int, default=3, metavar="TIMES", help="how often to measure the peaks")
+    options = arguments.parse_args(argv)
+    torch.set_num_threads(1)
+    clock = "process_time" if options.cpu_time else "perf_counter"
+    estimates = dict(ratio=">21.2f", over=">20.0f", over_gathered=">20.0f")
+    table = Table(loop="<20", us=">6.0f", **estimates, memory=">6.0f", note="<0")
+    taken = turns(options.turns, clock)
+    peaks = memory(options.memory)
+    for name, values in taken.items():
+        table.add(
+            loop=name,
+            us=median(values).median,
+            ratio=ratio(values, taken["DataLoader"]),
+            over=difference(values, taken["DataLoader"]),
+            over_gathered=difference(values, taken["gathered"]),
+            memory=peaks.get(name),
+        )
+    chosen = [file for file, package in peers.PEERS.items() if package in options.peers]
+    peers.compare(table, options.peer_turns, chosen, clock)
+    return table.rows
+
+
+def turns(count: int, clock: str) -> dict[str, list[float]]:
+    """Microseconds of a step of each loop, in each turn after the first, by a clock of `time`."""
+    in_turns = _train(config(count + 1, in_turns=dict(type="InTurns", clock=clock))).hooks.by_name["in_turns"]
+    assert isinstance(in_turns, InTurns)
+    return {name: [each * 1e6 / task.STEPS for each in values[1:]] for name, values in in_turns.seconds.items()}
+
+
+def memory(times: int) -> dict[str, float]:
+    """Megabytes that each loop alone had at most; medians."""
+    alone: dict[str, list[float]] = {name: [] for name in ("Runner", *LOOPS)} if times else {}
+    for _ in range(times):
+        for name, peaks in alone.items():
+            peaks.append(in_own_process(_alone, name)[1] / 1e6)
+    return {name: median(peaks).median for name, peaks in alone.items()}
+
+
+def _alone(name: str, epochs: int = 5) -> None:
+    torch.set_num_threads(1)
+    if name == "Runner":
+        _train(config(epochs))
+        return
+    loop = LOOPS[name]()
+    for _ in range(epochs):
+        next(loop)
+
+
+def _train(config: dict[str, Any]) -> Runner:
+    HOOKS.register_module(module=InTurns, force=True)
+    DATASETS.register_module(module=Rows, force=True)
+    with tempfile.TemporaryDirectory() as folder:
+        runner = Runner(config, Path(folder) / "run")
+        runner.train()
+    return runner
 
 
 class Rows(ArrayImages):
-    """The rows of task.py as a data set of Knoll's."""
+    """The rows as a data set."""
 
     source = "random rows"
 
@@ -49,15 +121,16 @@ class Rows(ArrayImages):
 
 
 class InTurns(Hook):
-    """After every epoch of the Runner lets each of the other loops train one, and notes how long all of them took."""
+    """After every epoch of the Runner lets each of the other loops take one, and notes all times."""
 
     only_records = True
 
-    def __init__(self, loops: dict[str, Iterator[None]], clock: Callable[[], float]) -> None:
-        self.loops, self.clock = loops, clock
-        self.seconds: dict[str, list[float]] = {name: [] for name in ("Runner", *loops)}
+    def __init__(self, clock: str) -> None:
+        self.clock: Callable[[], float] = getattr(time, clock)
+        self.seconds: dict[str, list[float]] = {"Runner": [], **{name: [] for name in LOOPS}}
 
     def before_run(self, runner: Runner) -> None:
+        self.loops = {name: loop() for name, loop in LOOPS.items()}
         self.start = self.clock()
 
     def end_iter(self, runner: Runner) -> None:
@@ -71,16 +144,16 @@ class InTurns(Hook):
         self.start = self.clock()
 
 
-def config(epochs: int) -> dict:
-    """All usual hooks: those of configs/_base_/runtime.py and a schedule. They evaluate and save at the end."""
-    data = dict(dataset=dict(type="Rows"), batch_size=task.BATCH)
-    end = f"{epochs}ep"
+def config(epochs: int, **more_hooks: dict) -> dict[str, Any]:
+    """All usual hooks; their evaluations and checkpoints at the end."""
+    arrays = dict(dataset=dict(type="Rows"), batch_size=task.BATCH)
+    end = epochs * task.STEPS
     return dict(
         model=task.MODEL,
         loss=dict(type="CrossEntropyLoss"),
         optimizer=dict(type="SGD", **task.OPTIMIZER),
-        train=data,
-        evaluation=dict(val=data),
+        train=dict(arrays),
+        evaluation=dict(val=dict(arrays)),
         metrics=dict(top1=dict(type="Accuracy")),
         hooks=dict(
             device_placement=dict(type="DevicePlacement", device="cpu"),
@@ -90,57 +163,7 @@ def config(epochs: int) -> dict:
             tensorboard=dict(type="TensorBoard"),
             json_log=dict(type="JSONLog"),
             progress_bar=dict(type="ProgressBar"),
+            **more_hooks,
         ),
         duration=end,
     )
-
-
-def run(epochs: int, others: dict[str, Iterator[None]], clock: Callable[[], float] = time.perf_counter) -> InTurns:
-    """Train with the Runner, in turns with other loops."""
-    torch.set_num_threads(1)
-    DATASETS.register_module(module=Rows, force=True)
-    HOOKS.register_module("InTurns", module=lambda: InTurns(others, clock), force=True)
-    with tempfile.TemporaryDirectory() as folder:
-        settings = config(epochs)
-        settings["hooks"]["in_turns"] = dict(type="InTurns")
-        runner = Runner(settings, Path(folder) / "run")
-        runner.train()
-    return runner.hooks.by_name["in_turns"]  # pyright: ignore[reportReturnType]
-
-
-def train_alone(name: str) -> None:
-    """Ten epochs of one loop."""
-    torch.set_num_threads(1)
-    if name == "Runner":
-        run(EPOCHS_FOR_MEMORY, {})
-    else:
-        list(islice(BARE[name](), EPOCHS_FOR_MEMORY))
-
-
-def main(arguments: Sequence[str] = ()) -> list[dict]:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks step", description=__doc__)
-    parser.add_argument("--turns", type=int, default=30, help="epochs of each loop, of 100 steps")
-    parser.add_argument("--no-peers", action="store_true", help="leave out the other frameworks")
-    parser.add_argument("--cpu-time", action="store_true", help="compare the processors' time in place of the clock's")
-    options = parser.parse_args(arguments)
-
-    clock = time.process_time if options.cpu_time else time.perf_counter
-    turns = run(options.turns + 1, {name: loop() for name, loop in BARE.items()}, clock)
-    us = {name: [1e6 * second / task.STEPS for second in taken[1:]] for name, taken in turns.seconds.items()}
-    table = Table(
-        loop="<24", us=">20.0f", ratio=">22.3f", over=">20.0f", over_gathered=">20.0f", memory=">8.3f", note="<0"
-    )
-    memory = {name: in_own_process(train_alone, name)[1] for name in us}
-    plain, by_hand = us["bare, DataLoader"], us["bare, gathered"]
-    for name, taken in us.items():
-        table.add(
-            loop="Knoll" if name == "Runner" else name,
-            us=median(taken),
-            ratio=ratio(taken, plain),
-            over=difference(taken, plain),
-            over_gathered=difference(taken, by_hand),
-            memory=memory[name] / memory["bare, DataLoader"],
-        )
-    if not options.no_peers:
-        peers.compare(table, max(options.turns // 3, 5), cpu_time=options.cpu_time)
-    return table.rows

@@ -6,6 +6,7 @@ Small, so that what a loop does beside the computation shows: with one thread a 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ MODEL = dict(
 OPTIMIZER = dict(lr=0.01, momentum=0.9)
 
 
+@cache
 def data() -> tuple[Tensor, Tensor]:
     """Rows (SAMPLES, FEATURES), and the number of each one's class."""
     generator = torch.Generator().manual_seed(0)

@@ -37,13 +37,13 @@ PEERS = {
 }
 
 
-def compare(table: Table, turns: int, names: Sequence[str] = tuple(PEERS), cpu_time: bool = False) -> None:
+def compare(table: Table, turns: int, names: Sequence[str] = tuple(PEERS), clock: str = "perf_counter") -> None:
     """Add a row for each of them; one that is not installed, or fails, is a row that says so.
 
     Args:
         table: with the columns loop, us, ratio, over, note.
         turns: epochs of each, and as many of the bare loop between them, in one process for each framework.
-        cpu_time: compare the processors' time in place of the clock's: for a machine on which much else runs.
+        clock: of `time`; process_time for a machine on which much else runs.
     """
     for name in names:
         package = PEERS[name]
@@ -52,25 +52,24 @@ def compare(table: Table, turns: int, names: Sequence[str] = tuple(PEERS), cpu_t
             continue
         named = f"{package} {version(packages_distributions()[package][0])}"
         try:
-            table.add(loop=named, **figures(name, turns, cpu_time))
+            table.add(loop=named, **figures(name, turns, clock))
         except Exception as error:  # a framework that this torch breaks is not to hide the figures of the others
             said = " ".join(f"{type(error).__name__}: {error}".split())
             table.add(loop=named, note=f"could not be measured: {said[:150]}", error=repr(error))
 
 
-def figures(name: str, turns: int, cpu_time: bool = False) -> dict[str, Estimate]:
+def figures(name: str, turns: int, clock: str = "perf_counter") -> dict[str, float | Estimate]:
     """Microseconds of a step, its ratio to the bare loop's, and the microseconds over it."""
-    taken, _ = in_own_process(_measure, name, turns, cpu_time)
+    taken, _ = in_own_process(_measure, name, turns, clock)
     own, bare = ([second * 1e6 / task.STEPS for second in seconds[1:]] for seconds in taken)
-    return {"us": median(own), "ratio": ratio(own, bare), "over": difference(own, bare)}
+    return {"us": median(own).median, "ratio": ratio(own, bare), "over": difference(own, bare)}
 
 
-def _measure(name: str, turns: int, cpu_time: bool) -> tuple[list[float], list[float]]:
+def _measure(name: str, turns: int, clock: str) -> tuple[list[float], list[float]]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     peer = importlib.import_module(f".{name}", __package__)
-    clock = time.process_time if cpu_time else time.perf_counter
-    meter = Meter(task.model(), ordinary(), every=task.STEPS, clock=clock)
+    meter = Meter(task.model(), ordinary(), every=task.STEPS, clock=getattr(time, clock))
     with tempfile.TemporaryDirectory() as folder:
         # Of the first turn nothing is told, and the last one is not whole: nothing comes after it.
         peer.train(meter, turns + 2, folder)
