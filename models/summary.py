@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 
 class Row(NamedTuple):
@@ -74,21 +77,26 @@ def summarize(model: nn.Module, images: Tensor) -> list[Row]:
     return rows
 
 
+def flop_counter() -> FlopCounterMode:
+    """Counts FLOPs while it is entered, in any version of torch."""
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+    # torch 2.6 counts attention's FLOPs, but does not know the name that it has on a CPU.
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    on_cpu = {attention: lambda query, key, value, *args, **kwargs: sdpa_flop_count(query, key, value)}
+    return FlopCounterMode(display=False, custom_mapping=on_cpu)
+
+
 def _is_within(name: str, other: str) -> bool:
     return not other or name == other or name.startswith(other + ".")
 
 
 def _run(model: nn.Module, images: Tensor, own: dict[str, _Own]) -> None:
     """The forward pass. What is computed and kept belongs to the innermost module that is running."""
-    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
-
     running: list[_Own] = []
     # Held until the end, so that an address stands for the same memory throughout.
     kept = {each.untyped_storage().data_ptr(): each for each in (*model.parameters(), *model.buffers())}
-    # torch 2.6 counts attention's FLOPs, but does not know the name that it has on a CPU.
-    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    on_cpu = {attention: lambda query, key, value, *args, **kwargs: sdpa_flop_count(query, key, value)}
-    counter, counted = FlopCounterMode(display=False, custom_mapping=on_cpu), 0
+    counter, counted = flop_counter(), 0
 
     def settle() -> None:
         nonlocal counted
