@@ -1,4 +1,4 @@
-"""What is said of a run that fails: where it stood, what is left of it, and what would have needed less memory."""
+"""What is said at the end of a run: where its time went; if it failed, where it stood and what would help."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from ..registry import UserError
 from ..registry.errors import one_line
 from ..registry.system_errors import lacks_memory
 from .checkpoint import newest
+from .time_line import time_line
+from .time_shares import HOOKS
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -20,13 +22,18 @@ logger = logging.getLogger("knoll")
 
 @contextmanager
 def accounted(runner: Runner) -> Iterator[None]:
-    """Around a run: an error goes on, with a line in the log before it; lack of memory becomes a message.
+    """Around a run: a line of where its time went, however it ends; an error goes on, with a line in the log before it;
+    lack of memory becomes a message.
 
     Raises:
         UserError: there was not enough memory; names the step, the batch sizes, and what to change.
     """
+    runner.stopwatch.follow(runner.device)
+    runner.stopwatch.switch(HOOKS)
+    is_orderly = False
     try:
         yield
+        is_orderly = True
     except Exception as error:
         where = f"after step {runner.step}" if runner.is_between_steps else f"in step {runner.step + 1}"
         where += f" of {runner.total_steps}"
@@ -36,6 +43,11 @@ def accounted(runner: Runner) -> Iterator[None]:
         if lacks_memory(error):
             raise UserError(_in_memory_terms(runner, where, error)) from error
         raise
+    except BaseException:  # a signal, a time limit
+        is_orderly = not runner.stopping.in_haste
+        raise
+    finally:
+        logger.info("%s", time_line(runner, with_flops=is_orderly))
 
 
 def _kind(error: Exception) -> str:

@@ -13,8 +13,8 @@ from .evaluate import evaluation_mode
 from .forward import DTYPES
 
 # Dense TFLOP/s (without sparsity, which their sheets often quote: twice as much), by the words of a GPU's name.
-# NVIDIA's data sheets "A100 Tensor Core GPU", "H100 Tensor Core GPU", "H200 Tensor Core GPU", "V100", "T4", "A10", "L4",
-# "L40S". fp32 is that of TF32 where there is one, for convolutions take it unless told otherwise.
+# NVIDIA's data sheets "A100 Tensor Core GPU", "H100 Tensor Core GPU", "H200 Tensor Core GPU", "V100", "T4", "A10",
+# "L4", "L40S". fp32 is that of TF32 where there is one, for convolutions take it unless told otherwise.
 PEAKS = {
     "V100 SXM2": dict(fp32=15.7, fp16=125.0),
     "T4": dict(fp32=8.1, fp16=65.0),

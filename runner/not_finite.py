@@ -16,6 +16,7 @@ from ..hooks.hook import Hook
 from ..registry import UserError
 from .checkpoint import newest_whole
 from .suspects import Suspects
+from .time_shares import OPTIMIZER
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -35,6 +36,7 @@ def require_finite(runner: Runner) -> None:
         UserError: names the step and the images: of the batches whose loss is not finite, and among them those that
             are not finite themselves or whose logits are not; and where they are kept to be looked at.
     """
+    runner.stopwatch.switch(OPTIMIZER)  # on an accelerator the wait for backward: see Stopwatch
     if not runner.experiment.stop_at_nan or runner.update.is_finite():
         return
     runner.update.take_back()

@@ -49,6 +49,7 @@ from .saving import Saver
 from .state import digest, require_trainable, restore, state_of
 from .state_kinds import fitting
 from .stopping import Stopping
+from .time_shares import CHECKPOINTS, DATA, EVALUATION, HOOKS, Stopwatch, timed
 from .update import Update
 from .views import build_views
 
@@ -88,6 +89,7 @@ class Runner:
     def __init__(
         self, config: Config | dict, work_dir: str | Path | None = None, resume: str | Path | None = None
     ) -> None:
+        self.stopwatch = Stopwatch()
         self.config = config if isinstance(config, Config) else config_from_dict(config)
         require_valid(self.config)
         self.world = distributed.join()
@@ -105,7 +107,7 @@ class Runner:
         self.loss: Tensor
         self.logits: list[Tensor] = []
         self.device = torch.device("cpu")
-        self.saver = Saver()
+        self.saver = Saver(self.stopwatch)
         self.hooks = Hooks.build(self.experiment.hooks, recording=self.world.is_first)
         self.stopping = Stopping(self.world, saves=self.hooks.save or not self.world.is_first)
         self.choices: Choices = dict(state["choices"]) if state else {}
@@ -162,7 +164,9 @@ class Runner:
         self.hooks.call("setup", self)
         self.forward = Forward(self.model, experiment.precision, experiment.compile, experiment.channels_last)
         self.measured = {"": self.forward}  # by what is added to the sets' names: a hook may add an average
-        self.update = Update(self.forward, self.loss_function, self.optimizer, experiment.clip_norm, self.world)
+        self.update = Update(
+            self.forward, self.loss_function, self.optimizer, experiment.clip_norm, self.world, self.stopwatch
+        )
         sets = {"train": self.train_loader, **self.evaluation_loaders}
         self.views = build_views(experiment.evaluation, self.evaluation_loaders, self.model, self.loss_function)
         tried = self.forward, self.loss_function, sets, experiment.metrics, len(self.classes), self.views
@@ -235,13 +239,17 @@ class Runner:
         end = min((self.epoch + 1) * self.steps_per_epoch, self.total_steps)
         batches = checked(batches, self.train_loader.dataset, "train", self.num_classes)
         for step in range(self.step, end):
-            yield list(islice(batches, self._batch_number(step + 1) - self._batch_number(step)))
+            self.stopwatch.switch(DATA)
+            update_batches = list(islice(batches, self._batch_number(step + 1) - self._batch_number(step)))
+            self.stopwatch.switch(HOOKS)
+            yield update_batches
 
     def _batch_number(self, step: int) -> int:
         """How many batches come before a step. An epoch's last update may have fewer than `accumulate`."""
         epoch, within = divmod(step, self.steps_per_epoch)
         return epoch * self.train_loader.batches_per_epoch + within * self.experiment.accumulate
 
+    @timed(EVALUATION)
     def evaluate(self) -> dict[str, float]:
         """Measure every evaluation set, and log a line for each."""
         if any(loader.num_workers for loader in self.evaluation_loaders.values()):
@@ -286,6 +294,7 @@ class Runner:
 
     # --- saving and loading --------------------------------------------------------------------------------------
 
+    @timed(CHECKPOINTS)
     def save(self, keep: int, best: bool) -> Path:
         """Begin to write a checkpoint of this step; keep so many of the newest, and name it the best if it is."""
         require_finite_weights(self)

@@ -8,6 +8,7 @@ from typing import Any
 
 from .checkpoint import save_step, step_file
 from .snapshot import Snapshot
+from .time_shares import CHECKPOINTS, Stopwatch, timed
 
 
 class Saver:
@@ -16,7 +17,8 @@ class Saver:
     The thread is no daemon: a program that ends waits for it. What went wrong in it is raised by the next call here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stopwatch: Stopwatch | None = None) -> None:
+        self.stopwatch = stopwatch or Stopwatch()
         self._thread: Thread | None = None
         self._error: BaseException | None = None
 
@@ -35,6 +37,7 @@ class Saver:
         self._thread.start()
         return step_file(folder, state["step"])
 
+    @timed(CHECKPOINTS)
     def wait(self) -> None:
         """Until it is written.
 

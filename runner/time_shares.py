@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from itertools import pairwise
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -131,7 +132,7 @@ class _DeviceTimes:
         marks, self._marks = self._marks, []
         if marks:
             marks[-1][1].synchronize()
-        for (part, begin), (_, end) in zip(marks, marks[1:], strict=False):
+        for (part, begin), (_, end) in pairwise(marks):
             if part in self.seconds:
                 self.seconds[part] += begin.elapsed_time(end) / 1000
 

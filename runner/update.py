@@ -13,6 +13,7 @@ from ..datasets.loading.loader import Batch
 from .distributed import ALONE, World
 from .forward import Forward, ParallelForward
 from .remembered import Remembered
+from .time_shares import BACKWARD, FORWARD, HOOKS, OPTIMIZER, Stopwatch
 
 
 class Update:
@@ -25,6 +26,7 @@ class Update:
         loss: logits (N, classes) and labels (N,) to their mean loss.
         clip_norm: the gradient's largest norm, or None.
         world: the processes of the run.
+        stopwatch: the run's; told of forward, backward and step.
     """
 
     def __init__(
@@ -34,7 +36,9 @@ class Update:
         optimizer: torch.optim.Optimizer,
         clip_norm: float | None = None,
         world: World = ALONE,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
+        self.stopwatch = stopwatch or Stopwatch()
         self.forward = forward if world.size == 1 else ParallelForward(forward)
         self.loss = loss
         self.optimizer = optimizer
@@ -53,13 +57,16 @@ class Update:
             that loss, a scalar on the device, and the logits of each batch; both detached. Auxiliary heads count in the
             loss, and not in the logits.
         """
+        self.stopwatch.switch(FORWARD)
         self.optimizer.zero_grad(set_to_none=True)
         self.world.share_buffers(self.loss)
         self._remembered.note()
         [self.images] = self.world.sums(sum(len(batch.labels) for batch in batches))
+        self.stopwatch.count(self.images)
         self.losses, logits = [], []
         for number, batch in enumerate(batches, start=1):
             with nullcontext() if number == len(batches) else self.forward.no_sync():
+                self.stopwatch.switch(FORWARD)
                 outputs = self.forward.outputs(batch.images)
                 loss = self.loss(outputs.logits, batch.labels)
                 for auxiliary in outputs.auxiliary:
@@ -69,12 +76,14 @@ class Update:
                 share = len(batch.labels) * self.world.size / self.images
                 if share != 1:
                     loss = loss * share
+                self.stopwatch.switch(BACKWARD)
                 self.scaler.scale(loss).backward()
             self.losses.append(loss.detach())
             logits.append(outputs.logits.detach())
         self.world.mean_gradients(self.loss)
         self.scaler.unscale_(self.optimizer)
         self._mean_loss = self.world.mean(sum(self.losses[1:], self.losses[0].clone()))
+        self.stopwatch.switch(HOOKS)
         return self._mean_loss, logits
 
     def is_finite(self) -> bool:
@@ -95,10 +104,12 @@ class Update:
 
     def step(self) -> None:
         """Clip the gradients and move the weights; fp16's scaler leaves out a step whose gradients overflowed."""
+        self.stopwatch.switch(OPTIMIZER)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters(), self.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.stopwatch.switch(HOOKS)
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
