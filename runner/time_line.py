@@ -65,7 +65,8 @@ def _flops(runner: Runner, images_per_second: float) -> str | None:
     if not rate:
         return None
     unit, name = (1e12, "TFLOP/s") if rate >= 1e12 else (1e9, "GFLOP/s")
-    return f"{rate / unit:.3g} {name}, {100 * rate / runner.world.size / most:.0f} % of {what}"
+    figure = f"{rate / unit:.0f}" if rate >= 100 * unit else f"{rate / unit:.3g}"
+    return f"{figure} {name}, {100 * rate / runner.world.size / most:.0f} % of {what}"
 
 
 def _clock(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -58,12 +59,12 @@ def test_what_interrupts_a_part_is_taken_out_of_it_also_after_an_error(clock):
     stopwatch = Stopwatch()
     stopwatch.switch(IN_HOOKS)
     clock.now += 1.0
-    with pytest.raises(ValueError, match="mine"), stopwatch.during(EVALUATION):
+    with suppress(ValueError), stopwatch.during(EVALUATION):
         clock.now += 2.0
         with stopwatch.during(CHECKPOINTS):
             clock.now += 4.0
         clock.now += 8.0
-        raise ValueError("mine")
+        raise ValueError
     clock.now += 16.0
     seconds = stopwatch.by_part()
     assert (seconds[IN_HOOKS], seconds[EVALUATION], seconds[CHECKPOINTS]) == (17.0, 10.0, 4.0)
