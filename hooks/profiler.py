@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
-
 from ..registry import HOOKS, ConfigError, Duration
 from ..registry.fit import AtLeast
 from ..registry.system_errors import naming
@@ -121,8 +119,10 @@ def dearest(averages: Any) -> str:
     Args:
         averages: what torch's `profile.key_averages` returns.
     """
-    cpu = torch.autograd.DeviceType.CPU
-    operators = [each for each in averages if each.device_type == cpu and not each.key.startswith("ProfilerStep")]
+    # Kernels stand in the list a second time, for themselves; and a step is no operator.
+    operators = [
+        each for each in averages if each.device_type.name == "CPU" and not each.key.startswith("ProfilerStep")
+    ]
     on_device = any(each.self_device_time_total for each in operators)
 
     def taken(operator: Any) -> float:
@@ -131,12 +131,12 @@ def dearest(averages: Any) -> str:
     whole = sum(map(taken, operators)) or 1.0
     lines = [("operator", "share", "calls", "GPU ms" if on_device else "CPU ms", "shapes")]
     for each in sorted(operators, key=taken, reverse=True)[:_DEAREST]:
-        shapes = str(each.input_shapes) if getattr(each, "input_shapes", None) else ""
+        shapes = " ".join(str(shape) for shape in getattr(each, "input_shapes", None) or [] if shape)
         figures = f"{100 * taken(each) / whole:.1f} %", str(each.count), f"{taken(each) / 1000:.2f}"
         lines.append((each.key, *figures, shapes))
     widths = [max(len(line[column]) for line in lines) for column in range(4)]
     if not any(line[4] for line in lines[1:]):
-        lines = [(*line[:4], "") for line in lines]
+        lines[0] = (*lines[0][:4], "")
     return "\n".join(
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:4], widths[1:]), line[4]]).rstrip()
         for line in lines
