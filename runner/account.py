@@ -22,18 +22,15 @@ logger = logging.getLogger("knoll")
 
 @contextmanager
 def accounted(runner: Runner) -> Iterator[None]:
-    """Around a run: a line of where its time went, however it ends; an error goes on, with a line in the log before it;
+    """Around a run: a line in the log of where its time went; an error goes on, with a line before it of where it came;
     lack of memory becomes a message.
 
     Raises:
         UserError: there was not enough memory; names the step, the batch sizes, and what to change.
     """
-    runner.stopwatch.follow(runner.device)
-    runner.stopwatch.switch(HOOKS)
-    is_orderly = False
     try:
-        yield
-        is_orderly = True
+        with _its_time_told(runner):
+            yield
     except Exception as error:
         where = f"after step {runner.step}" if runner.is_between_steps else f"in step {runner.step + 1}"
         where += f" of {runner.total_steps}"
@@ -43,11 +40,20 @@ def accounted(runner: Runner) -> Iterator[None]:
         if lacks_memory(error):
             raise UserError(_in_memory_terms(runner, where, error)) from error
         raise
-    except BaseException:  # a signal, a time limit
-        is_orderly = not runner.stopping.in_haste
+
+
+@contextmanager
+def _its_time_told(runner: Runner) -> Iterator[None]:
+    runner.stopwatch.follow(runner.device)
+    runner.stopwatch.switch(HOOKS)
+    has_failed = False
+    try:
+        yield
+    except Exception:
+        has_failed = True  # the model may not be able to do anything more
         raise
     finally:
-        logger.info("%s", time_line(runner, with_flops=is_orderly))
+        logger.info("%s", time_line(runner, with_flops=not has_failed and not runner.stopping.in_haste))
 
 
 def _kind(error: Exception) -> str:
