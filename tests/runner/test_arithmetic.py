@@ -66,9 +66,10 @@ def test_published_peaks_go_by_whole_words_of_the_name(name, precision, expected
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_measured_peak_is_the_best_of_several_tries(monkeypatch, precision):
-    """By a clock of the test's own: tries of 0.3, 0.1 and 0.2 seconds, in half a second and a little."""
-    ticks = iter([0.0, 0.0, 0.3, 0.3, 0.4, 0.4, 0.6, 0.6])
-    monkeypatch.setattr(arithmetic, "perf_counter", lambda: next(ticks))
-    found = measured_peak(torch.device("cpu"), precision, seconds=0.5)
-    assert found == pytest.approx(2 * 1024**3 / 0.1)
+    """By a clock of the test's own: of four tries the third took 0.1 seconds of three threads together."""
+    ticks = iter([0.0, 0.3, 1.0, 1.2, 2.0, 2.1, 3.0, 3.4])
+    monkeypatch.setattr(arithmetic, "process_time", lambda: next(ticks))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    found = measured_peak(torch.device("cpu"), precision)
+    assert found == pytest.approx(2 * 1024**3 / (0.1 / 3))
     assert next(ticks, None) is None
