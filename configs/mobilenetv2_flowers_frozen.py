@@ -31,5 +31,5 @@ config = dict(
         checkpoint=dict(best="val/top1"),
     ),
     duration="4ep",
-    channels_last=True,
+    memory_format="channels_last",
 )

@@ -34,5 +34,5 @@ config = dict(
         checkpoint=dict(best="val/top1"),
     ),
     duration="8ep",
-    channels_last=True,
+    memory_format="channels_last",
 )

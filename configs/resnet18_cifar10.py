@@ -22,5 +22,5 @@ config = dict(
         lr_schedule=dict(type="LRSchedule", scheduler=dict(type="CosineAnnealingLR", T_max="100%"), warmup="5ep"),
     ),
     duration="200ep",
-    channels_last=True,
+    memory_format="channels_last",
 )

@@ -25,5 +25,5 @@ config = dict(
         checkpoint=dict(best="val/top1"),
     ),
     duration="12ep",
-    channels_last=True,
+    memory_format="channels_last",
 )

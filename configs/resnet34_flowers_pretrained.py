@@ -28,5 +28,5 @@ config = dict(
         checkpoint=dict(best="val/top1"),
     ),
     duration="3ep",
-    channels_last=True,
+    memory_format="channels_last",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from .duration import Duration, RunLength
 from .fit import AtLeast, AtMost
@@ -138,9 +138,15 @@ class Experiment:
         accumulate: batches whose gradients add up to one optimizer step.
         clip_norm: the gradient's largest norm; longer gradients are scaled down to it.
         stop_at_nan: stop before a loss or a gradient that is not finite changes the weights, and name the images.
-        precision: the forward pass in fp32, or under autocast in bf16 or fp16 (fp16 with loss scaling).
-        compile: run the model through torch.compile.
-        channels_last: keep images and weights in (N, H, W, C) memory order.
+        precision: the forward pass in fp32, or under autocast in bf16 or fp16 (fp16 with loss scaling). Here and in the
+            next two "auto" takes what is fast on the device at hand, and says what; a resumed run keeps it. It is not
+            the default: a config's figures are then those of the machine as well. See docs/speed.md.
+        compile: run the model through torch.compile; or in which of its modes. "aot_eager" traces the model and
+            generates no code: to see whether it can be compiled.
+        memory_format: of images and weights in memory: "contiguous" (N, C, H, W) or "channels_last" (N, H, W, C).
+        tf32: on CUDA, fp32 matrices and convolutions are multiplied in TF32 (10 bits of mantissa), as torch does with
+            convolutions by itself. It holds for the whole process.
+        keep_freed_memory: on a CPU under Linux, what a step frees is kept for the next one, in the whole process.
         imports: modules to import first, for what they register.
         plugins: folders whose Python files are imported first, for what they register.
     """
@@ -160,11 +166,24 @@ class Experiment:
     accumulate: Count = 1
     clip_norm: Annotated[float, AtLeast(0)] | None = None
     stop_at_nan: bool = True
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    compile: bool = False
-    channels_last: bool = False
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
+    compile: bool | Literal["auto", "default", "reduce-overhead", "max-autotune", "aot_eager"] = False
+    memory_format: Literal["contiguous", "channels_last", "auto"] = "contiguous"
+    tf32: bool = True
+    keep_freed_memory: bool = True
     imports: list[str] = field(default_factory=list)
     plugins: list[str] = field(default_factory=list)
+
+    # Keys that are gone: what to write now.
+    former_keys: ClassVar[dict[str, str]] = dict(
+        channels_last="write memory_format='channels_last' where it was True, and leave it out where it was False."
+    )
+
+
+def in_todays_keys(config: dict[str, Any]) -> dict[str, Any]:
+    """A config that an earlier version has saved: it cannot be written anew by hand."""
+    kept = {key: value for key, value in config.items() if key != "channels_last"}
+    return {"memory_format": "channels_last", **kept} if config.get("channels_last") is True else kept
 
 
 def make_experiment(data: Mapping) -> Experiment:

@@ -95,7 +95,10 @@ def bind(
             fitted[key] = value
         else:
             choices = [name for name in known.annotations if name not in provided]
-            problems.append(ArgumentProblem(key, f"unknown key.{did_you_mean(key, choices)}"))
+            now = getattr(target, "former_keys", {}).get(key)
+            problems.append(
+                ArgumentProblem(key, f"no key any more: {now}" if now else f"unknown key.{did_you_mean(key, choices)}")
+            )
     for key in sorted(known.required - set(arguments) - set(provided)):
         problems.append(ArgumentProblem(key, "is missing.", missing=True))
     return fitted, problems

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import torch
 
 from ..registry import UserError
+from ..registry.experiment import in_todays_keys
 from ..registry.sealed import SealingWriter, verify
 from ..registry.system_errors import OF_WRITING
 from .state_kinds import KINDS, require_kinds
@@ -168,6 +169,7 @@ def load(path: str | Path) -> dict[str, Any]:
     if state["format"] != FORMAT:
         raise UserError(f"{path} is of the format {state['format']!r}; this version reads {FORMAT}")
     require_kinds(state, path)
+    state["config"] = in_todays_keys(state["config"])
     return state
 
 

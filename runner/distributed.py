@@ -224,6 +224,7 @@ def what_must_agree(runner: Runner, state: Mapping[str, Any] | None) -> dict[str
         **{f"the data of {name}": source for name, source in runner.sources.items()},
         "the step of the checkpoint": state["step"] if state else None,
         "the version of torch": str(torch.__version__),
+        "what `auto` has become": tuple(runner.forward.how),
     }
 
 

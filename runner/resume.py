@@ -94,7 +94,7 @@ def _what_counts(config: Mapping) -> dict[str, Any]:
     if not evaluation_acts:
         hooks = {name: hook for name, hook in hooks.items() if hook["type"] != "Evaluation"}
         experiment["evaluation"] = {}
-    for key in ("metrics", "imports", "plugins", "stop_at_nan"):
+    for key in ("metrics", "imports", "plugins", "stop_at_nan", "keep_freed_memory"):
         del experiment[key]
     for loader in (experiment["train"], *experiment["evaluation"].values()):
         for key in ("num_workers", "start_method", "unreadable"):  # what is unreadable has ended the run so far

@@ -34,10 +34,10 @@ from ..registry import (
 )
 from . import distributed, run_folder
 from .account import accounted
+from .compute import build_forward
 from .data import build_evaluation_loaders, build_train_loader, check_classes
 from .duplicates import note_duplicates
 from .evaluate import evaluate, in_words
-from .forward import Forward
 from .labels import checked, told_labels
 from .logs import start_logging
 from .metrics import MetricSet
@@ -113,7 +113,7 @@ class Runner:
         self.choices: Choices = dict(state["choices"]) if state else {}
         with same_choices(self.choices):
             self._build_data(state["sources"] if state else {})
-        self._build_model(with_weights=state is None)
+        self._build_model(state["computed_with"] if state else None)
         self.world.require_same(distributed.what_must_agree(self, state))
         if state:
             with fitting(str(resume)):
@@ -142,8 +142,8 @@ class Runner:
             raise ConfigError(f"duration: {experiment.duration!r} is less than one step")
         self.epochs = -(-self.total_steps // self.steps_per_epoch)
 
-    def _build_model(self, with_weights: bool) -> None:
-        experiment = self.experiment
+    def _build_model(self, computed_with: dict[str, Any] | None) -> None:
+        experiment, with_weights = self.experiment, computed_with is None
         seed_run(derive_seed(experiment.seed, "model"))
         self.model = MODELS.build(experiment.model)
         unfilled: list[str] = []
@@ -162,7 +162,7 @@ class Runner:
         if experiment.freeze or experiment.param_groups:
             logger.info("%s", parameter_table(self.optimizer, *parts, self.freezing))
         self.hooks.call("setup", self)
-        self.forward = Forward(self.model, experiment.precision, experiment.compile, experiment.channels_last)
+        self.forward = build_forward(experiment, self.model, self.device, self.total_steps, computed_with)
         self.measured = {"": self.forward}  # by what is added to the sets' names: a hook may add an average
         self.update = Update(
             self.forward, self.loss_function, self.optimizer, experiment.clip_norm, self.world, self.stopwatch

@@ -73,7 +73,8 @@ def state_of(runner: Runner) -> dict[str, Any]:
 def _computed_with(runner: Runner) -> dict[str, Any]:
     """Where one of these is another, sums may be added in another order, and round otherwise."""
     device = torch.cuda.get_device_name(runner.device) if runner.device.type == "cuda" else runner.device.type
-    return {"torch": str(torch.__version__), "device": device, "threads": torch.get_num_threads()}
+    libraries = {"torch": str(torch.__version__), "device": device, "threads": torch.get_num_threads()}
+    return {**libraries, **runner.forward.how._asdict()}
 
 
 def restore(runner: Runner, state: dict[str, Any]) -> None:

@@ -27,8 +27,8 @@ from ..registry import (
 )
 from ..registry.check import averages
 from . import checkpoint
+from .compute import build_forward
 from .data import build_evaluation_loaders
-from .forward import Forward
 from .known_holes import warn_of_known_holes
 from .labels import all_labels, is_multi_label, require_fitting, require_known_classes
 from .metrics import MetricSet
@@ -39,7 +39,9 @@ _RANDOM = (
     "config the architecture and the number of classes that the weights were made with."
 )
 # What a checkpoint tells of a run, of a model that was not trained by one.
-_NO_RUN: dict[str, Any] = dict(step=0, classes=[], num_classes=0, sources={}, metrics={}, evaluated_at=-1)
+_NO_RUN: dict[str, Any] = dict(
+    step=0, classes=[], num_classes=0, sources={}, metrics={}, evaluated_at=-1, computed_with={}
+)
 
 
 class Trained:
@@ -109,12 +111,8 @@ class Trained:
             self.report = [*loaded.lines, *compare(config)]
             self.classes, self.num_classes = loaded.classes, _outputs(model)
         self.loss.to(self.device)
-        self.forward = Forward(
-            model.to(self.device).eval(),
-            self.experiment.precision,
-            self.experiment.compile,
-            self.experiment.channels_last,
-        )
+        model.to(self.device).eval()
+        self.forward = build_forward(self.experiment, model, self.device, steps=0, before=known["computed_with"])
 
     def evaluation_loaders(self, sets: Sequence[str] = ()) -> dict[str, EvaluationLoader]:
         """The evaluation sets of the config, or those named; from the sources that the run was trained on.

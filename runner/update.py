@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..datasets.loading.loader import Batch
+from ..optim.fused import fuse
 from .distributed import ALONE, World
 from .forward import Forward, ParallelForward
 from .remembered import Remembered
@@ -42,6 +43,7 @@ class Update:
         self.forward = forward if world.size == 1 else ParallelForward(forward)
         self.loss = loss
         self.optimizer = optimizer
+        fuse(optimizer, forward.device)
         self.clip_norm = clip_norm
         self.world = world
         # Only fp16 has so few exponent bits that small gradients vanish unless the loss is scaled up.
@@ -78,6 +80,8 @@ class Update:
                     loss = loss * share
                 self.stopwatch.switch(BACKWARD)
                 self.scaler.scale(loss).backward()
+                if number < len(batches):
+                    self.forward.own_gradients()
             self.losses.append(loss.detach())
             logits.append(outputs.logits.detach())
         self.world.mean_gradients(self.loss)

@@ -53,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     description = describe(trained, prepare, shape)
     print(f"{options.checkpoint}  step {trained.step}  {trained.which}".rstrip())
     print(f"images of the shape (batch, {', '.join(map(str, shape))}); compared on random ones and real ones: {where}")
-    if trained.experiment.precision != "fp32":
-        print(f"in fp32; its metrics were measured in {trained.experiment.precision}")
+    if trained.forward.precision != "fp32":
+        print(f"in fp32; its metrics were measured in {trained.forward.precision}")
 
     compared = {"random": torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))}
     if real is not None:

@@ -176,7 +176,7 @@ def test_what_is_frozen_is_averaged_to_itself_and_what_thaws_follows(averaged):
 @pytest.mark.parametrize(
     "changes",
     [
-        dict(channels_last=True),
+        dict(memory_format="channels_last"),
         dict(precision="bf16"),
         pytest.param(dict(compile=True), marks=pytest.mark.slow),
     ],

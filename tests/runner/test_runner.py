@@ -151,7 +151,7 @@ def test_channels_last_and_compile_change_nothing_but_rounding(tiny):
     tiny |= dict(duration=2)
     tiny["model"]["head"]["dropout"] = 0.0
     losses = {}
-    for name, options in {"plain": {}, "other": dict(channels_last=True, compile=True)}.items():
+    for name, options in {"plain": {}, "other": dict(memory_format="channels_last", compile=True)}.items():
         runner = Runner(tiny | options, f"run_{name}")
         runner.train()
         losses[name] = float(runner.loss)

@@ -87,7 +87,7 @@ def expected(images: Tensor) -> Tensor:
 
 def test_all_three_as_a_user_writes_them(tool, tiny, images):
     pytest.importorskip("onnxruntime")
-    train(tiny, channels_last=True)
+    train(tiny, memory_format="channels_last")
     done = tool("export", CHECKPOINT, "--to", "m.onnx", "m.pt2", "m.safetensors", timeout=200)
     assert done.returncode == 0, done.stderr
     assert "real ones: 16 of evaluation.val (arrays)" in done.stdout
