@@ -125,7 +125,7 @@ def test_a_run_that_thaws_equals_a_loop_written_by_hand(normed):
     del normed["hooks"]["checkpoint"]["best"]
     by_hand = Runner(normed | dict(freeze=[]), "unused")
     model = by_hand.model
-    optimizer = torch.optim.SGD(model.head.parameters(), lr=0.05, momentum=0.9, weight_decay=0.05)
+    optimizer = torch.optim.SGD(model.head.parameters(), lr=0.05, momentum=0.9, weight_decay=0.05, fused=True)
     for step, batch in enumerate(by_hand.train_loader.batches(0, 12)):
         model.train()
         if step < 5:

@@ -185,6 +185,8 @@ CHANGES = [
     *({"train.sampler": dict(type=name)} for name in ("RepeatedAugmentation", "ClassBalanced", "Sequential")),
     {"train.sampler": dict(type="Weighted", power=0.5)},
     {"precision": "bf16"},
+    {"memory_format": "channels_last"},
+    {"compile": "aot_eager"},
     pytest.param({"compile": True}, marks=pytest.mark.slow),
 ]
 
