@@ -74,17 +74,21 @@ class Forward:
         return self.outputs(images).logits
 
     def outputs(self, images: Tensor) -> Outputs:
-        """Logits in fp32, and those of auxiliary heads. Under "fp32" autocast is off; the path is the same."""
-        dtype = DTYPES[self.precision]
+        """Logits in fp32, and those of auxiliary heads."""
         if self.has_graphs:
             torch.compiler.cudagraph_mark_step_begin()
         order = MEMORY_FORMATS[self.memory_format] if images.ndim == 4 else torch.contiguous_format
-        with torch.autocast(self.device.type, dtype=dtype, enabled=self.precision != "fp32"):
+        with self._autocast():
             outputs = self._call(images.contiguous(memory_format=order))
         if isinstance(outputs, Outputs):
             auxiliary = tuple(self._own(logits) for logits in outputs.auxiliary)
             return Outputs(self._own(outputs.logits), auxiliary, outputs.auxiliary_weight)
         return Outputs(self._own(outputs))
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
 
     def _own(self, logits: Tensor) -> Tensor:
         """In fp32, and in memory that no CUDA graph writes to again: metrics and hooks keep logits."""
