@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +36,7 @@ from .compute import build_forward
 from .data import build_evaluation_loaders, build_train_loader, check_classes
 from .duplicates import note_duplicates
 from .evaluate import evaluate, in_words
-from .labels import checked, told_labels
+from .labels import told_labels
 from .logs import start_logging
 from .metrics import MetricSet
 from .not_finite import note_not_finite, require_finite, require_finite_weights
@@ -49,8 +47,9 @@ from .saving import Saver
 from .state import digest, require_trainable, restore, state_of
 from .state_kinds import fitting
 from .stopping import Stopping
-from .time_shares import CHECKPOINTS, DATA, EVALUATION, HOOKS, Stopwatch, timed
+from .time_shares import CHECKPOINTS, EVALUATION, Stopwatch, timed
 from .update import Update
+from .update_batches import batch_number, updates_of_this_epoch
 from .views import build_views
 
 logger = logging.getLogger("knoll")
@@ -194,7 +193,7 @@ class Runner:
     def _train(self, deadline: float | None) -> dict[str, float]:
         logger.info("run: %s  (train data: %s)", self.work_dir, self.sources["train"])
         self.model.train()
-        batches = self.train_loader.batches(self._batch_number(self.step), self._batch_number(self.total_steps))
+        batches = self.train_loader.batches(batch_number(self, self.step), batch_number(self, self.total_steps))
         try:
             self.stopping.listen(deadline)
             self.hooks.call("before_run", self)
@@ -204,7 +203,7 @@ class Runner:
                 if self.hooks.left:
                     self._end_step()
                     self.saver.wait()  # workers are started next, and are not to have the locks of a thread that writes
-                for update_batches in self._updates_of_this_epoch(batches):
+                for update_batches in updates_of_this_epoch(self, batches):
                     self.batches, self.is_between_steps = update_batches, False
                     self.world.seed_step(self.experiment.seed, self.step)
                     self.hooks.call("before_iter", self)
@@ -233,21 +232,6 @@ class Runner:
         self.hooks.call("end_iter", self)
         if self.step < self.total_steps:
             self.stopping.check()
-
-    def _updates_of_this_epoch(self, batches: Iterator[Batch]) -> Iterator[list[Batch]]:
-        """The batches of each update that is left in the epoch the run stands in."""
-        end = min((self.epoch + 1) * self.steps_per_epoch, self.total_steps)
-        batches = checked(batches, self.train_loader.dataset, "train", self.num_classes)
-        for step in range(self.step, end):
-            self.stopwatch.switch(DATA)
-            update_batches = list(islice(batches, self._batch_number(step + 1) - self._batch_number(step)))
-            self.stopwatch.switch(HOOKS)
-            yield update_batches
-
-    def _batch_number(self, step: int) -> int:
-        """How many batches come before a step. An epoch's last update may have fewer than `accumulate`."""
-        epoch, within = divmod(step, self.steps_per_epoch)
-        return epoch * self.train_loader.batches_per_epoch + within * self.experiment.accumulate
 
     @timed(EVALUATION)
     def evaluate(self) -> dict[str, float]:

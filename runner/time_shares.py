@@ -27,7 +27,7 @@ PARTS = (
 START_UP, DATA, TRANSFER, FORWARD, BACKWARD, OPTIMIZER, HOOKS, EVALUATION, CHECKPOINTS = range(len(PARTS))
 
 _NOT_TRAINING = START_UP, EVALUATION, CHECKPOINTS
-_ON_DEVICE = FORWARD, BACKWARD, OPTIMIZER
+_ON_DEVICE = TRANSFER, FORWARD, BACKWARD, OPTIMIZER
 _SAMPLED_EVERY = 50  # steps
 _FIRST_SAMPLED = 10  # after the first ones, in which memory is allocated and kernels are chosen
 
@@ -39,10 +39,10 @@ class Stopwatch:
     evaluation does a hook, switches back when it is done, so that no time counts twice and the parts sum to the whole.
 
     On a CUDA device the host's clock measures how long it takes to hand out work. In every 50th step events are
-    recorded on the device too; what the host spent in forward, backward and optimizer together, with its waits for the
-    device, is divided among the three as the device was busy with them in those steps. That sum is right as long as the
-    host waits for the device within them, which it does for `stop_at_nan`; without, the wait stands where it is first
-    met: in a hook that reads the loss, or in data.
+    recorded on the device too. What the host spent in forward, backward and optimizer together, with its waits for the
+    device, is divided as the device was busy with them in those steps, and waited for a batch on its way: transfer. That
+    sum is right as long as the host waits for the device within them, which it does for `stop_at_nan`; without, the wait
+    stands where it is first met: in a hook that reads the loss, or in data.
 
     Attributes: `seconds`, by part; `images`, how many were trained on, over all processes; `updates`.
     """
@@ -70,7 +70,7 @@ class Stopwatch:
         self.seconds[before] += now - self._since
         self._part, self._since = part, now
         if self._device is not None and self._device.is_sampling:
-            self._device.mark(part)
+            self._device.mark(part, now)
         return before
 
     @contextmanager
@@ -109,32 +109,35 @@ class _DeviceTimes:
     """How long a CUDA device takes for the parts of a step, by events in some of the steps.
 
     An event says when the device came to it, so that between two of them lies the work that was handed out between
-    them, or the device's wait for the host. They are read when the next ones are begun, long after they have happened:
-    nobody waits for them.
+    them, or the device's wait for the host or for a copy. They are recorded from the forward pass of a step to that of
+    the next, and read when the next ones are begun, long after they have happened: nobody waits for them.
     """
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(_ON_DEVICE, 0.0)
         self.is_sampling = False
-        self._marks: list[tuple[int, torch.cuda.Event]] = []
+        self._marks: list[tuple[int, float, torch.cuda.Event]] = []
 
     def begin_step(self, number: int) -> None:
         self.is_sampling = number % _SAMPLED_EVERY == _FIRST_SAMPLED
         if self.is_sampling:
             self._read()
 
-    def mark(self, part: int) -> None:
+    def mark(self, part: int, now: float) -> None:
         event = torch.cuda.Event(enable_timing=True)
         event.record()
-        self._marks.append((part, event))
+        self._marks.append((part, now, event))
 
     def _read(self) -> None:
         marks, self._marks = self._marks, []
         if marks:
-            marks[-1][1].synchronize()
-        for (part, begin), (_, end) in pairwise(marks):
-            if part in self.seconds:
-                self.seconds[part] += begin.elapsed_time(end) / 1000
+            marks[-1][2].synchronize()
+        for (part, began, begin), (_, ended, end) in pairwise(marks):
+            seconds = begin.elapsed_time(end) / 1000
+            if part == DATA:  # what the device waited longer than the host: for the copy
+                self.seconds[TRANSFER] += max(0.0, seconds - (ended - began))
+            elif part in self.seconds:
+                self.seconds[part] += seconds
 
     def shares(self) -> dict[int, float]:
         """The share of each part in their sum; nothing if no step was sampled."""
