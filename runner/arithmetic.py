@@ -13,20 +13,20 @@ from .evaluate import evaluation_mode
 from .forward import DTYPES
 
 # Dense TFLOP/s (without sparsity, which their sheets often quote: twice as much), by the words of a GPU's name.
-# NVIDIA's data sheets "A100 Tensor Core GPU", "H100 Tensor Core GPU", "H200 Tensor Core GPU", "V100", "T4", "A10",
-# "L4", "L40S". fp32 is that of TF32 where there is one, for convolutions take it unless told otherwise.
+# NVIDIA's data sheets "V100", "T4", "A100 Tensor Core GPU", "A10", "L4", "L40S", "H100 Tensor Core GPU", "H200 Tensor
+# Core GPU".
 PEAKS = {
     "V100 SXM2": dict(fp32=15.7, fp16=125.0),
     "T4": dict(fp32=8.1, fp16=65.0),
-    "A100": dict(fp32=156.0, bf16=312.0, fp16=312.0),
-    "A10": dict(fp32=62.5, bf16=125.0, fp16=125.0),
-    "L4": dict(fp32=60.0, bf16=121.0, fp16=121.0),
-    "L40S": dict(fp32=183.0, bf16=362.0, fp16=362.0),
-    "H100 HBM3": dict(fp32=494.5, bf16=989.5, fp16=989.5),
-    "H100 PCIe": dict(fp32=378.0, bf16=756.5, fp16=756.5),
-    "H100 NVL": dict(fp32=417.5, bf16=835.5, fp16=835.5),
-    "H200": dict(fp32=494.5, bf16=989.5, fp16=989.5),
-    "H200 NVL": dict(fp32=417.5, bf16=835.5, fp16=835.5),
+    "A100": dict(fp32=19.5, tf32=156.0, bf16=312.0, fp16=312.0),
+    "A10": dict(fp32=31.2, tf32=62.5, bf16=125.0, fp16=125.0),
+    "L4": dict(fp32=30.3, tf32=60.0, bf16=121.0, fp16=121.0),
+    "L40S": dict(fp32=91.6, tf32=183.0, bf16=362.0, fp16=362.0),
+    "H100 HBM3": dict(fp32=67.0, tf32=494.5, bf16=989.5, fp16=989.5),
+    "H100 PCIe": dict(fp32=51.0, tf32=378.0, bf16=756.5, fp16=756.5),
+    "H100 NVL": dict(fp32=60.0, tf32=417.5, bf16=835.5, fp16=835.5),
+    "H200": dict(fp32=67.0, tf32=494.5, bf16=989.5, fp16=989.5),
+    "H200 NVL": dict(fp32=60.0, tf32=417.5, bf16=835.5, fp16=835.5),
 }
 
 _TRIES = 4  # the first is slow: memory is allocated, and a kernel chosen
@@ -49,16 +49,18 @@ def training_flops(model: nn.Module, images: Tensor) -> int:
     return counter.get_total_flops()
 
 
-def published_peak(name: str, precision: str) -> float | None:
+def published_peak(name: str, precision: str, tf32: bool) -> float | None:
     """The FLOP/s that a GPU's maker states for a precision; None if the table does not have it.
 
     Args:
         name: as torch.cuda.get_device_name says.
+        tf32: whether fp32 may be computed in TF32, by a GPU that has units for it.
     """
     words = set(re.split(r"[\s-]+", name))
     known = [key for key in PEAKS if set(key.split()) <= words]
-    figure = PEAKS[max(known, key=len)].get(precision) if known else None
-    return figure * 1e12 if figure else None
+    stated = PEAKS[max(known, key=len)] if known else {}
+    kind = "tf32" if precision == "fp32" and tf32 and "tf32" in stated else precision
+    return stated[kind] * 1e12 if kind in stated else None
 
 
 def measured_peak(device: torch.device, precision: str) -> float:
@@ -79,10 +81,10 @@ def measured_peak(device: torch.device, precision: str) -> float:
     return 2 * size**3 * threads / min(tries)
 
 
-def peak(device: torch.device, precision: str) -> tuple[float, str]:
+def peak(device: torch.device, precision: str, tf32: bool) -> tuple[float, str]:
     """A device's peak in FLOP/s, and what it is: a stated one if its maker's is known, else what it does here."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-        if stated := published_peak(name, precision):
+        if stated := published_peak(name, precision, tf32):
             return stated, f"{name}'s peak"
     return measured_peak(device, precision), "a matrix product's here"

@@ -59,7 +59,7 @@ def _flops(runner: Runner, images_per_second: float) -> str | None:
     one = runner.batches[-1].images[:1].to(runner.device)
     try:
         rate = training_flops(runner.forward.model, one) * images_per_second
-        most, what = peak(runner.device, runner.forward.precision)
+        most, what = peak(runner.device, runner.forward.precision, runner.experiment.tf32)
     except Exception:  # a model may do anything; and the run is over, so that no figure is worth an error
         return None
     if not rate:

@@ -40,9 +40,9 @@ class Stopwatch:
 
     On a CUDA device the host's clock measures how long it takes to hand out work. In every 50th step events are
     recorded on the device too. What the host spent in forward, backward and optimizer together, with its waits for the
-    device, is divided as the device was busy with them in those steps, and waited for a batch on its way: transfer. That
-    sum is right as long as the host waits for the device within them, which it does for `stop_at_nan`; without, the wait
-    stands where it is first met: in a hook that reads the loss, or in data.
+    device, is divided as the device was busy with them in those steps, and waited for a batch on its way (transfer).
+    That sum is right as long as the host waits for the device within them, as it does for `stop_at_nan`; without, the
+    wait stands where it is first met: in a hook that reads the loss, or in data.
 
     Attributes: `seconds`, by part; `images`, how many were trained on, over all processes; `updates`.
     """

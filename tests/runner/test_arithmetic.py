@@ -47,7 +47,7 @@ def test_nothing_of_the_model_moves():
     ("name", "precision", "expected"),
     [  # from NVIDIA's data sheets, without sparsity
         ("NVIDIA A100-SXM4-80GB", "bf16", 312e12),
-        ("NVIDIA A100-PCIE-40GB", "fp32", 156e12),
+        ("NVIDIA A100-PCIE-40GB", "fp32", 19.5e12),
         ("NVIDIA H100 80GB HBM3", "fp16", 989.5e12),
         ("NVIDIA H100 PCIe", "bf16", 756.5e12),
         ("NVIDIA H200 NVL", "bf16", 835.5e12),
@@ -61,7 +61,13 @@ def test_nothing_of_the_model_moves():
     ],
 )
 def test_published_peaks_go_by_whole_words_of_the_name(name, precision, expected):
-    assert published_peak(name, precision) == expected
+    assert published_peak(name, precision, tf32=False) == expected
+
+
+def test_fp32_may_be_tf32():
+    assert published_peak("NVIDIA A100-SXM4-80GB", "fp32", tf32=True) == 156e12
+    assert published_peak("NVIDIA A100-SXM4-80GB", "bf16", tf32=True) == 312e12
+    assert published_peak("Tesla T4", "fp32", tf32=True) == 8.1e12  # it has no units for it
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -112,6 +112,7 @@ def told(model: nn.Module, rate: float, most: float, monkeypatch, processes: int
         device=torch.device("cpu"),
         batches=[SimpleNamespace(images=torch.zeros(2, 3, 4, 4))],
         forward=SimpleNamespace(model=model, precision="fp32"),
+        experiment=SimpleNamespace(tf32=True),
         world=SimpleNamespace(size=processes),
     )
     return time_line.time_line(runner)
