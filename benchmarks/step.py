@@ -24,6 +24,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,9 @@ def memory(times: int) -> dict[str, float]:
 
 
 def _alone(name: str, epochs: int = 5) -> None:
+    # The usual hooks need these: all processes have them, so that what differs is the training.
+    import_module("torchmetrics")
+    import_module("torch.utils.tensorboard")
     torch.set_num_threads(1)
     if name == "Runner":
         _train(config(epochs))
