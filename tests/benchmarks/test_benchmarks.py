@@ -40,3 +40,16 @@ def test_without_a_name_it_says_what_there_is(benchmark):
     done = benchmark()
     assert done.returncode == 2
     assert "input" in done.stdout
+
+
+@pytest.mark.slow
+def test_compute_trains_all_three_with_what_was_asked_for(benchmark, working_directory):
+    words = ["resnet18", "--rounds", "1", "--threads", "1", "--precision", "fp32", "--memory-format", "channels_last"]
+    done = benchmark("compute", *words, "--compile", "false", "--json", "rows.json")
+    assert done.returncode == 0, done.stderr
+    [row] = json.loads((working_directory / "rows.json").read_text())["rows"]
+    assert row["how"] == "fp32 channels_last"
+    for other in ("same", "bare"):
+        assert row[f"to_{other}"]["median"] == pytest.approx(row["knoll"] / row[other])
+        assert row[f"{other}_peak"] > 1e8
+    assert done.stdout.splitlines()[-1].startswith("resnet18")
