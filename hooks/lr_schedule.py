@@ -59,7 +59,7 @@ class LRSchedule(Hook):
         if self.from_timm:
             config["t_in_epochs"] = self.by == "epoch"
             self._refuse_with_timm()
-        main = build_scheduler(config, runner.optimizer, to_units)
+        main = build_scheduler(config, runner.optimizer, to_units, runner.lr_factor)
         self.on_plateau = main if isinstance(main, ReduceLROnPlateau) else None
         if self.on_plateau and self.monitor is None:
             raise ConfigError("LRSchedule: ReduceLROnPlateau needs `monitor`, the metric to watch, such as 'val/loss'")

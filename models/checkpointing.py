@@ -32,13 +32,13 @@ def _checkpoint(module: nn.Module, x: Tensor) -> Tensor:
         return checkpoint(module, x, use_reentrant=False)
 
     def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
-        return nullcontext(), _buffers_kept(module)
+        return nullcontext(), buffers_kept(module)
 
     return checkpoint(module, x, use_reentrant=False, context_fn=contexts)
 
 
 @contextmanager
-def _buffers_kept(module: nn.Module) -> Iterator[None]:
+def buffers_kept(module: nn.Module) -> Iterator[None]:
     """What is written into the module's buffers meanwhile is undone."""
     before = [(buffer, buffer.clone()) for buffer in module.buffers()]
     try:

@@ -37,6 +37,7 @@ def build_optimizer(
     loss: nn.Module,
     settings: ParamGroups | None,
     frozen: AbstractSet[nn.Parameter],
+    lr_factor: float = 1.0,
 ) -> torch.optim.Optimizer:
     """The optimizer of a config over the parameters of a model and of its loss function.
 
@@ -46,19 +47,39 @@ def build_optimizer(
 
     Args:
         frozen: parameters that are never trained, and left out.
+        lr_factor: all learning rates are multiplied by it, for another batch than they were chosen for.
 
     Raises:
         ConfigError: a pattern that covers no parameter, a rate or decay that the optimizer does not have, or an
             optimizer that needs more than gradients.
     """
-    if reason := UNFIT.get(str(config["type"])):
-        raise ConfigError(f"optimizer: {config['type']} {reason}")
+    _require_fit(config)
     parameters = [each for each in (*model.parameters(), *loss.parameters()) if each not in frozen]
-    if settings is None:
-        return OPTIMIZERS.build(config, default_args=dict(params=parameters))
-    rule_of = rules(model, settings)
-    groups = _groups(config, ((each, rule_of.get(each, Rule())) for each in parameters))
-    return OPTIMIZERS.build(config, default_args=dict(params=groups))
+    params: list[Any] = parameters
+    if settings is not None:
+        rule_of = rules(model, settings)
+        params = _groups(config, ((each, rule_of.get(each, Rule())) for each in parameters))
+    optimizer = OPTIMIZERS.build(config, default_args=dict(params=params))
+    if lr_factor != 1:
+        for group in optimizer.param_groups:
+            if group.get("lr") is None:
+                raise ConfigError(f"base_batch: {config['type']} finds its learning rate itself: set optimizer.lr")
+            group["lr"] *= lr_factor
+    return optimizer
+
+
+def _require_fit(config: Mapping[str, Any]) -> None:
+    """The optimizer, and those that it is built around, must be such as an update of ours gives what they need."""
+    around = None
+    while config is not None:
+        kind = str(config["type"])
+        if reason := UNFIT.get(kind):
+            raise ConfigError(f"optimizer: {kind} {reason}")
+        if around and kind == "SAM":
+            raise ConfigError(
+                f"optimizer: SAM computes gradients twice, which {around} around it does not know: put SAM outside"
+            )
+        around, config = kind, config.get("base_optimizer")
 
 
 def rules(model: nn.Module, settings: ParamGroups) -> dict[nn.Parameter, Rule]:

@@ -12,20 +12,32 @@ from torch.optim import Optimizer, lr_scheduler
 from ..registry import SCHEDULERS, ConfigError, ModuleClasses
 from ..registry.duration import map_durations
 
+# Arguments that are learning rates themselves, and not shares of the optimizer's.
+RATES = ("base_lr", "max_lr", "eta_min", "min_lr", "lr_min", "swa_lr", "warmup_lr_init")
 
-def build_scheduler(config: Mapping, optimizer: Optimizer, to_units: Callable[[int | str], int]) -> Any:
+
+def build_scheduler(
+    config: Mapping, optimizer: Optimizer, to_units: Callable[[int | str], int], lr_factor: float = 1.0
+) -> Any:
     """A schedule from its config.
 
     Args:
         to_units: turns "5ep" or "100%" into the steps or epochs that the schedule counts in.
+        lr_factor: what the optimizer's learning rates have been multiplied by; so are those that the config states.
     """
-    return SCHEDULERS.build(_in_units(config, to_units), default_args=dict(optimizer=optimizer))
+    return SCHEDULERS.build(_in_units(config, to_units, lr_factor), default_args=dict(optimizer=optimizer))
 
 
-def _in_units(config: Mapping, to_units: Callable[[int | str], int]) -> dict:
+def _in_units(config: Mapping, to_units: Callable[[int | str], int], lr_factor: float) -> dict:
     converted = map_durations(SCHEDULERS.require(config["type"]), config, to_units)
+    for key in RATES:
+        value = converted.get(key)
+        if isinstance(value, list):
+            converted[key] = [each * lr_factor for each in value]
+        elif value is not None:
+            converted[key] = value * lr_factor
     if isinstance(config.get("schedulers"), list):
-        converted["schedulers"] = [_in_units(each, to_units) for each in config["schedulers"]]
+        converted["schedulers"] = [_in_units(each, to_units, lr_factor) for each in config["schedulers"]]
     return converted
 
 

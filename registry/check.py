@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
 from typing import Annotated, Any, NamedTuple
 
+from .batch_size import mistakes
 from .config import Config
 from .discover import import_folders, import_modules
 from .duration import without_durations
@@ -24,6 +25,7 @@ class _IsMetricName:
     """Marks a parameter that names a metric of the config: `val/top1`."""
 
 
+CLIPS = ("clip_norm", "clip_value", "clip_agc")
 METRIC_NAME = _IsMetricName()
 MetricName = Annotated[str, METRIC_NAME]
 
@@ -57,6 +59,7 @@ def check(config: Config) -> list[Problem]:
     checker.settings(Experiment, config.data, ())
     checker.hook_names()
     checker.names_of_figures()
+    checker.keys_together()
     return checker.problems
 
 
@@ -165,6 +168,14 @@ class _Checker:
                 if (taken := f"{name}_{suffix}") in sets:
                     what = f"`{taken}` is what the figures of `{name}` by hooks.{hook} go by: choose another name."
                     self.report(("evaluation", taken), what)
+
+    def keys_together(self) -> None:
+        """Keys of the top level that are wrong only beside others."""
+        clips = [key for key in self.config.data if key in CLIPS and self.config.data[key] is not None]
+        for key in clips[1:]:
+            self.report((key,), f"`{clips[0]}` is set as well: gradients are clipped in one way, set one to None.")
+        for key, message in mistakes(self.config.data):
+            self.report((key,), message)
 
 
 def snake_case(name: str) -> str:

@@ -136,7 +136,12 @@ class Experiment:
         param_groups: learning rates and weight decays of the parts of the model.
         seed: all randomness of a run follows from it.
         accumulate: batches whose gradients add up to one optimizer step.
-        clip_norm: the gradient's largest norm; longer gradients are scaled down to it.
+        base_batch: for how many images in a step the learning rates are, of the optimizer and of the schedule. Where
+            a step has another number, batch_size x accumulate x processes, `lr_scaling` must say what follows.
+        lr_scaling: rates grow with the number of images in a step, or with its square root.
+        clip_norm: the gradient's largest norm; longer gradients are scaled down to it. At most one `clip_...` is set.
+        clip_value: the largest absolute value in a gradient.
+        clip_agc: the largest norm of a unit's gradient, as a share of that of its weights (adaptive gradient clipping).
         stop_at_nan: stop before a loss or a gradient that is not finite changes the weights, and name the images.
         precision: the forward pass in fp32, or under autocast in bf16 or fp16 (fp16 with loss scaling). Here and in the
             next two "auto" takes what is fast on the device at hand, and says what; a resumed run keeps it. It is not
@@ -164,7 +169,11 @@ class Experiment:
     param_groups: ParamGroups | None = None
     seed: Annotated[int, AtLeast(0)] = 0
     accumulate: Count = 1
+    base_batch: Count | None = None
+    lr_scaling: Literal["linear", "sqrt"] | None = None
     clip_norm: Annotated[float, AtLeast(0)] | None = None
+    clip_value: Annotated[float, AtLeast(0)] | None = None
+    clip_agc: Annotated[float, AtLeast(0)] | None = None
     stop_at_nan: bool = True
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
     compile: bool | Literal["auto", "default", "reduce-overhead", "max-autotune", "aot_eager"] = False

@@ -12,6 +12,6 @@ HEADS = Registry("head", also=["auxiliary_head"], locations=["knoll.models.heads
 MODELS = Registry("model", locations=["knoll.models"])
 LOSSES = Registry("loss", plural="losses", locations=["knoll.losses"])
 METRICS = Registry("metric", locations=["knoll.runner.metrics"], provides=["num_classes", "num_labels"])
-OPTIMIZERS = Registry("optimizer", locations=["knoll.optim"], provides=["params"])
+OPTIMIZERS = Registry("optimizer", also=["base_optimizer"], locations=["knoll.optim"], provides=["params"])
 SCHEDULERS = Registry("scheduler", locations=["knoll.optim"], provides=["optimizer"], durations=True)
 HOOKS = Registry("hook", locations=["knoll.hooks"])

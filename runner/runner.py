@@ -18,20 +18,14 @@ from ..models.freezing import Freezing
 from ..models.pretrained import compare
 from ..models.weights import load_weights
 from ..optim.param_groups import build_optimizer
-from ..registry import (
-    LOSSES,
-    MODELS,
-    Config,
-    ConfigError,
-    Experiment,
-    config_from_dict,
-    make_experiment,
-    require_valid,
-    tells_places,
-    to_steps,
-)
+from ..registry import LOSSES, MODELS, Config, ConfigError, Experiment, config_from_dict, make_experiment
+from ..registry.batch_size import lr_factor
+from ..registry.check import require_valid
+from ..registry.config import tells_places
+from ..registry.duration import to_steps
 from . import distributed, run_folder
 from .account import accounted
+from .clipping import Clipping
 from .compute import build_forward
 from .data import build_evaluation_loaders, build_train_loader, check_classes
 from .duplicates import note_duplicates
@@ -95,6 +89,7 @@ class Runner:
         start_logging(self.world.rank)
         self.experiment: Experiment = make_experiment(self.config.data)
         self.work_dir = Path(work_dir) if work_dir else run_folder.RUNS / self.config.name
+        self.lr_factor = lr_factor(self.experiment, self.world.size)
         self._named_by_time, self._resumes = work_dir is None, resume is not None
         run_folder.require_usable(self.work_dir, resume)
         state = load_same(Path(resume), self.config.data, self.world) if resume else None
@@ -157,15 +152,15 @@ class Runner:
         if self.freezing.whole_run and with_weights and experiment.weights is None:
             logger.info("note: the config names no weights: what is frozen stays at the random numbers it began with")
         parts = self.model, self.loss_function, experiment.param_groups
-        self.optimizer = build_optimizer(experiment.optimizer, *parts, self.freezing.whole_run)
+        self.optimizer = build_optimizer(experiment.optimizer, *parts, self.freezing.whole_run, self.lr_factor)
         if experiment.freeze or experiment.param_groups:
             logger.info("%s", parameter_table(self.optimizer, *parts, self.freezing))
         self.hooks.call("setup", self)
         self.forward = build_forward(experiment, self.model, self.device, self.total_steps, computed_with)
         self.measured = {"": self.forward}  # by what is added to the sets' names: a hook may add an average
-        self.update = Update(
-            self.forward, self.loss_function, self.optimizer, experiment.clip_norm, self.world, self.stopwatch
-        )
+        clipping = Clipping.of(experiment, self.model)
+        parts = self.forward, self.loss_function, self.optimizer, clipping
+        self.update = Update(*parts, self.world, self.stopwatch)
         sets = {"train": self.train_loader, **self.evaluation_loaders}
         self.views = build_views(experiment.evaluation, self.evaluation_loaders, self.model, self.loss_function)
         tried = self.forward, self.loss_function, sets, experiment.metrics, len(self.classes), self.views

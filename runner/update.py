@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from ..datasets.loading.loader import Batch
 from ..optim.fused import fuse
+from .clipping import Clipping
 from .distributed import ALONE, World
 from .forward import Forward, ParallelForward
+from .passes import in_passes
 from .remembered import Remembered
 from .time_shares import BACKWARD, FORWARD, HOOKS, OPTIMIZER, Stopwatch
 
@@ -25,7 +27,7 @@ class Update:
 
     Args:
         loss: logits (N, classes) and labels (N,) to their mean loss.
-        clip_norm: the gradient's largest norm, or None.
+        clipping: keeps gradients small; by default they are left as they are.
         world: the processes of the run.
         stopwatch: the run's; told of forward, backward and step.
     """
@@ -35,7 +37,7 @@ class Update:
         forward: Forward,
         loss: nn.Module,
         optimizer: torch.optim.Optimizer,
-        clip_norm: float | None = None,
+        clipping: Clipping | None = None,
         world: World = ALONE,
         stopwatch: Stopwatch | None = None,
     ) -> None:
@@ -44,28 +46,41 @@ class Update:
         self.loss = loss
         self.optimizer = optimizer
         fuse(optimizer, forward.device)
-        self.clip_norm = clip_norm
+        self.clipping = clipping or Clipping()
         self.world = world
         # Only fp16 has so few exponent bits that small gradients vanish unless the loss is scaled up.
         self.scaler = torch.amp.GradScaler(forward.device.type, enabled=forward.precision == "fp16")
         self.images = 0
         self.losses: list[Tensor] = []
         self._remembered = Remembered((forward.model, loss), forward.device)
+        self._norm: Tensor | None = None  # of the gradients, if it is known
 
     def backward(self, batches: Sequence[Batch]) -> tuple[Tensor, list[Tensor]]:
         """Gradients of the mean loss over all images of the batches, those of all processes, unscaled.
+
+        With SAM they are those of its second pass; what is returned, and `losses`, is the first one's.
 
         Returns:
             that loss, a scalar on the device, and the logits of each batch; both detached. Auxiliary heads count in the
             loss, and not in the logits.
         """
         self.stopwatch.switch(FORWARD)
-        self.optimizer.zero_grad(set_to_none=True)
         self.world.share_buffers(self.loss)
         self._remembered.note()
         [self.images] = self.world.sums(sum(len(batch.labels) for batch in batches))
         self.stopwatch.count(self.images)
-        self.losses, logits = [], []
+        parts = self.forward.model, self.loss
+        self.losses, logits = in_passes(lambda: self._gradients(batches), self.optimizer, parts)
+        self.scaler.unscale_(self.optimizer)
+        self._norm = None
+        self._mean_loss = self.world.mean(sum(self.losses[1:], self.losses[0].clone()))
+        self.stopwatch.switch(HOOKS)
+        return self._mean_loss, logits
+
+    def _gradients(self, batches: Sequence[Batch]) -> tuple[list[Tensor], list[Tensor]]:
+        """Still scaled; returns the losses and the logits of the batches."""
+        self.optimizer.zero_grad(set_to_none=True)
+        losses, logits = [], []
         for number, batch in enumerate(batches, start=1):
             with nullcontext() if number == len(batches) else self.forward.no_sync():
                 self.stopwatch.switch(FORWARD)
@@ -82,13 +97,10 @@ class Update:
                 self.scaler.scale(loss).backward()
                 if number < len(batches):
                     self.forward.own_gradients()
-            self.losses.append(loss.detach())
+            losses.append(loss.detach())
             logits.append(outputs.logits.detach())
         self.world.mean_gradients(self.loss)
-        self.scaler.unscale_(self.optimizer)
-        self._mean_loss = self.world.mean(sum(self.losses[1:], self.losses[0].clone()))
-        self.stopwatch.switch(HOOKS)
-        return self._mean_loss, logits
+        return losses, logits
 
     def is_finite(self) -> bool:
         """Whether the losses of the last `backward` and the norms of its gradients are finite.
@@ -98,7 +110,11 @@ class Update:
         numbers = [*self.losses, self._mean_loss]
         if not self.scaler.is_enabled():
             # A norm of each: a tenth of the time of a look at every number.
-            numbers += torch._foreach_norm([each.grad for each in self._parameters() if each.grad is not None])
+            gradients = [each.grad for each in self._parameters() if each.grad is not None]
+            norms = torch._foreach_norm(gradients) if gradients else []
+            if self.clipping.norm is not None and norms:
+                self._norm = torch.linalg.vector_norm(torch.stack(norms))  # of the whole: clipping takes it from here
+            numbers += norms
         # Their sum is finite if they are: one answer to wait for. None is so large that finite ones overflow.
         return math.isfinite(torch.stack(numbers).sum().item())
 
@@ -109,8 +125,7 @@ class Update:
     def step(self) -> None:
         """Clip the gradients and move the weights; fp16's scaler leaves out a step whose gradients overflowed."""
         self.stopwatch.switch(OPTIMIZER)
-        if self.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._parameters(), self.clip_norm)
+        self.clipping(self._parameters(), self._norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.stopwatch.switch(HOOKS)

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from knoll.registry import Config, load_config, require_valid
+from knoll.registry import Config, load_config, make_experiment, require_valid
+from knoll.registry.batch_size import note
 from knoll.registry.tree import KeyPath
 from knoll.tools.cli import OVERRIDES_HELP, parser, run
 
@@ -31,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     width = min(70, max(len(text) for text, _ in rows))
     for text, place in rows:
         print(f"{text:<{width}}  # {place}")
+    if said := note(make_experiment(config.data)):
+        print(f"note: {said}")
     if config.data.get("weights"):
         from knoll.models.pretrained import compare
 

@@ -93,7 +93,7 @@ def match(model: nn.Module, tensors: Mapping[str, Tensor], remake_head: bool = F
     """
     own = model.state_dict()
     result = Match(in_head=_head_tensors(model, own))
-    last = _last_layers(model)
+    last = last_layers(model)
     _place_by_name(own, tensors, _parts(model), result)
     _place_last_layer(own, tensors, last, result)
     for key in list(result.placed):
@@ -184,10 +184,10 @@ def _head_tensors(model: nn.Module, own: Mapping[str, Tensor]) -> set[str]:
     """Names of what makes classes out of features: the head of a classifier, else the last layer."""
     if hasattr(model, "backbone") and hasattr(model, "head"):
         return {key for key in own if key.startswith(("head.", "auxiliary."))}
-    return {key for key in own if key.rpartition(".")[0] in _last_layers(model)}
+    return {key for key in own if key.rpartition(".")[0] in last_layers(model)}
 
 
-def _last_layers(model: nn.Module) -> list[str]:
+def last_layers(model: nn.Module) -> list[str]:
     """Names of the layers whose outputs are the classes. timm tells them of its own models: some have two."""
     told = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     there = [name for name in ((told,) if isinstance(told, str) else told) if f"{name}.weight" in model.state_dict()]
