@@ -24,6 +24,8 @@ config = dict(
     ),
     loss=dict(type="CrossEntropyLoss"),
     optimizer=dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=1e-4),
+    base_batch=128,
+    lr_scaling="linear",
     hooks=dict(
         lr_schedule=dict(type="LRSchedule", scheduler=dict(type="MultiStepLR", milestones=["50%", "75%"], gamma=0.1)),
     ),

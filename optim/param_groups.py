@@ -70,16 +70,13 @@ def build_optimizer(
 
 def _require_fit(config: Mapping[str, Any]) -> None:
     """The optimizer, and those that it is built around, must be such as an update of ours gives what they need."""
-    around = None
-    while config is not None:
-        kind = str(config["type"])
-        if reason := UNFIT.get(kind):
-            raise ConfigError(f"optimizer: {kind} {reason}")
-        if around and kind == "SAM":
-            raise ConfigError(
-                f"optimizer: SAM computes gradients twice, which {around} around it does not know: put SAM outside"
-            )
-        around, config = kind, config.get("base_optimizer")
+    kind = str(config["type"])
+    if reason := UNFIT.get(kind):
+        raise ConfigError(f"optimizer: {kind} {reason}")
+    if inner := config.get("base_optimizer"):
+        if inner["type"] == "SAM":
+            raise ConfigError(f"optimizer: {kind} around SAM does not pass its second gradient on: put SAM outside")
+        _require_fit(inner)
 
 
 def rules(model: nn.Module, settings: ParamGroups) -> dict[nn.Parameter, Rule]:

@@ -13,7 +13,7 @@ from ..registry import SCHEDULERS, ConfigError, ModuleClasses
 from ..registry.duration import map_durations
 
 # Arguments that are learning rates themselves, and not shares of the optimizer's.
-RATES = ("base_lr", "max_lr", "eta_min", "min_lr", "lr_min", "swa_lr", "warmup_lr_init")
+RATES = ("base_lr", "max_lr", "eta_min", "min_lr", "lr_min", "warmup_lr_init")
 
 
 def build_scheduler(

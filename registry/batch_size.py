@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from .errors import ConfigError
 
@@ -31,8 +31,8 @@ def lr_factor(experiment: Experiment, processes: int) -> float:
     if experiment.lr_scaling is None:
         raise ConfigError(
             f"base_batch: the learning rates are for {experiment.base_batch} images in a step, and one has "
-            f"{_told(experiment, processes)}. Write lr_scaling='linear' (usual with SGD) or lr_scaling='sqrt' (with Adam "
-            f"and its like); or base_batch={images}, to leave the rates as they are"
+            f"{_told(experiment, processes)}. Write lr_scaling='linear' (usual with SGD) or lr_scaling='sqrt' (with "
+            f"Adam and its like); or base_batch={images}, to leave the rates as they are"
         )
     factor, line = _scaled(experiment, processes)
     logger.info("%s", line)
@@ -51,20 +51,23 @@ def note(experiment: Experiment) -> str:
 
 def mistakes(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What of a config cannot be right, whatever the number of processes: keys and messages."""
-    base, scaling, accumulate = (data.get(key) for key in ("base_batch", "lr_scaling", "accumulate"))
+    base, scaling, accumulate = data.get("base_batch"), data.get("lr_scaling"), data.get("accumulate", 1)
     if scaling is not None and base is None:
         yield "lr_scaling", "from which batch? Write base_batch, the images in a step that the learning rates are for."
     train = data.get("train")
     batch_size = train.get("batch_size", 32) if isinstance(train, Mapping) else None
-    numbers = (base, batch_size, accumulate := 1 if accumulate is None else accumulate)
-    if scaling is not None or not all(type(each) is int and each > 0 for each in numbers):
+    if not (_is_count(base) and _is_count(batch_size) and _is_count(accumulate)):
         return  # what is wrong with them is told where they stand
-    if base % (batch_size * accumulate):
+    if scaling is None and base % (batch_size * accumulate):
         yield (
             "base_batch",
             f"no number of processes has {base} images in a step: one has {batch_size} x {accumulate}. Write "
             "lr_scaling='linear' (usual with SGD) or lr_scaling='sqrt' (with Adam and its like).",
         )
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and value > 0
 
 
 def _images(experiment: Experiment) -> int:

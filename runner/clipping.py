@@ -37,8 +37,9 @@ class Clipping:
             from timm.utils.agc import adaptive_clip_grad  # seconds to import: here, and not in the first step
 
             self._adaptive = adaptive_clip_grad
-            for name in last_layers(model) if model is not None else ():
-                self._left_out |= set(model.get_submodule(name).parameters())
+            if model is not None:
+                last = [model.get_submodule(name) for name in last_layers(model)]
+                self._left_out = {each for layer in last for each in layer.parameters()}
 
     @classmethod
     def of(cls, experiment: Experiment, model: nn.Module) -> Clipping:
