@@ -1,0 +1,96 @@
+"""`find lr` and `find batch`, as they are called; what they print can be added to the command that trains."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from knoll.registry import load_config, require_valid
+from knoll.tools import cli, find
+
+
+@pytest.fixture
+def call(tiny, capsys):
+    Path("tiny.yaml").write_text(yaml.safe_dump(tiny))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = cli.run(find.main, arguments)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def overrides(printed: str) -> list[str]:
+    return next(line.split() for line in printed.splitlines() if line.startswith("    "))
+
+
+def test_lr(call):
+    status, printed, _ = call("lr", "tiny.yaml", "train.batch_size=14", "--start", "1e-4", "--out", "curve.csv")
+    assert status == 0
+    rows = np.array(list(csv.reader(Path("curve.csv").read_text().splitlines()))[1:], dtype=float)
+    np.testing.assert_allclose(np.diff(np.log(rows[:, 0])), np.log(1e5) / 99)
+    assert rows[0, 0] == 1e-4
+    [override] = overrides(printed)
+    lowest = rows[rows[:, 2].argmin(), 0]
+    assert float(override.removeprefix("optimizer.lr=")) == pytest.approx(lowest / 10, rel=0.05)
+    assert re.search(r"^ *\S+ +\S+  #* *.*<- .*lowest$", printed, re.MULTILINE)
+    require_valid(load_config("tiny.yaml", [override]))
+    assert sorted(path.name for path in Path().iterdir()) == ["arrays.npz", "curve.csv", "tiny.yaml"]
+
+
+def test_batch(call):
+    status, printed, _ = call("batch", "tiny.yaml", "--seconds", "0.01", "--largest", "12")
+    assert status == 0
+    table = [line.split() for line in printed.splitlines()[1:3]]
+    assert [row[:2] for row in table] == [["6", "2"], ["12", "1"]]
+    config = load_config("tiny.yaml", overrides(printed))
+    require_valid(config)
+    assert config.data["train"]["batch_size"] * config.data["accumulate"] == 12  # 4 * 3 before
+
+
+def test_mistakes_are_told_in_a_line(call):
+    for arguments, message in [
+        (["lr", "gone.yaml"], "there is no config file gone.yaml"),
+        (["lr", "tiny.yaml", "optimizer.lrr=1"], "Did you mean `lr`"),
+        (["lr", "tiny.yaml", "--start", "2", "--end", "1"], "cannot rise from 2 to 1"),
+        (["lr", "tiny.yaml", "--out", "curve.txt"], "its name must end in .csv"),
+        (["batch", "tiny.yaml", "train.dataset.path=gone.npz"], "there is no file gone.npz"),
+        (["batch", "tiny.yaml", "--largest", "1"], "no batch size up to 1"),
+    ]:
+        status, _, error = call(*arguments)
+        assert status == 2
+        assert error.startswith("error: ")
+        assert message in error
+        assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("command", ["lr", "batch"])
+def test_ctrl_c_ends_it_and_nothing_is_left(call, forked, command, monkeypatch):
+    Path("temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(Path("temporary").absolute()))
+    long = dict(lr=["--steps", "1000000"], batch=["--seconds", "1000"])[command]
+
+    def run() -> None:
+        for stream, name in ((1, "out.txt"), (2, "err.txt")):
+            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), stream)
+        raise SystemExit(cli.run(find.main, [command, "tiny.yaml", *long]))
+
+    process = forked(run)
+    deadline = time.monotonic() + 100
+    while not list(Path("temporary").rglob("config.yaml")):  # the trial has begun
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process, signal.SIGINT)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == cli.INTERRUPTED
+    error = Path("err.txt").read_text()
+    assert error.endswith("interrupted\n")
+    assert "Traceback" not in error
+    assert not [path for path in Path("temporary").iterdir() if path.name.startswith("knoll")]
