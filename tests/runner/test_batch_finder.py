@@ -17,7 +17,7 @@ from knoll.registry import HOOKS, UserError
 
 
 @HOOKS.register_module()
-class Breaks(Hook):
+class BreaksBy_HOW(Hook):
     """Fails as a batch of more than 6 images would that does not fit."""
 
     def __init__(self, how: str) -> None:
@@ -44,8 +44,8 @@ def test_sizes_are_halves_and_doubles_of_the_images_in_a_step(tiny, working_dire
 @pytest.mark.parametrize("how", ["memory", "killed"])
 def test_what_does_not_fit_ends_it(tiny, how):
     Path("mine").mkdir()
-    Path("mine/breaks.py").write_text(BREAKS)
-    hooks = tiny["hooks"] | dict(breaks=dict(type="Breaks", how=how))
+    Path("mine/breaks.py").write_text(BREAKS.replace("HOW", how))
+    hooks = tiny["hooks"] | dict(breaks=dict(type=f"BreaksBy_{how}", how=how))
     sizes = list(measured_sizes(config_from_dict(tiny | dict(plugins=["mine"], hooks=hooks)), seconds=0.01))
     assert [(each.batch_size, each.fits) for each in sizes] == [(6, True), (12, False)]
     assert fast_enough(sizes).batch_size == 6
@@ -54,8 +54,8 @@ def test_what_does_not_fit_ends_it(tiny, how):
 @pytest.mark.parametrize(("how", "message"), [("user", "mend this"), ("bug", "ended with the status 1; what it said")])
 def test_another_failure_is_told(tiny, how, message):
     Path("mine").mkdir()
-    Path("mine/breaks.py").write_text(BREAKS)
-    hooks = tiny["hooks"] | dict(breaks=dict(type="Breaks", how=how))
+    Path("mine/breaks.py").write_text(BREAKS.replace("HOW", how))
+    hooks = tiny["hooks"] | dict(breaks=dict(type=f"BreaksBy_{how}", how=how))
     with pytest.raises(UserError, match=message):
         list(measured_sizes(config_from_dict(tiny | dict(plugins=["mine"], hooks=hooks)), seconds=0.01))
 

@@ -29,7 +29,7 @@ def call(tiny, capsys):
 
 
 def overrides(printed: str) -> list[str]:
-    return next(line.split() for line in printed.splitlines() if line.startswith("    "))
+    return next(line.split() for line in printed.splitlines() if line.startswith("    ") and "=" in line)
 
 
 def test_lr(call):

@@ -23,15 +23,16 @@ class Crop(Form):
     changes_size = True
 
     def __init__(self, transform: Any) -> None:
-        plain = transform.padding_mode == "constant" and isinstance(transform.fill, (int, float))
-        if transform.pad_if_needed or not plain:
+        of_one_number = transform.padding_mode != "constant" or isinstance(transform.fill, (int, float))
+        if transform.pad_if_needed or not of_one_number:
             raise Unfit
         self.size = tuple(transform.size)
         self.border = transform.padding or [0, 0, 0, 0]  # left, right, top, bottom
         self.fill = transform.fill
+        self.mode = transform.padding_mode
 
     def on_stack(self, images: Tensor, numbers: np.ndarray) -> Tensor:
-        images = pad(images, self.border, value=self.fill) if any(self.border) else images
+        images = self._bordered(images) if any(self.border) else images
         room = np.array(images.shape[2:]) - self.size
         if (room < 0).any():
             found = tuple(images.shape[2:])
@@ -45,6 +46,15 @@ class Crop(Form):
         # numpy copies a window as rows of bytes, torch pixel by pixel.
         windows = sliding_window_view(images.permute(0, 2, 3, 1).numpy(), self.size, axis=(1, 2))
         return torch.from_numpy(windows[np.arange(len(top)), top, left])
+
+    def _bordered(self, images: Tensor) -> Tensor:
+        if self.mode == "constant":
+            return pad(images, self.border, value=self.fill)
+        # torch mirrors no bytes: numpy says which row and which column of the image stands where.
+        left, right, top, bottom = self.border
+        sides = (images.shape[2], (top, bottom)), (images.shape[3], (left, right))
+        rows, columns = (torch.from_numpy(np.pad(np.arange(size), side, mode=self.mode)) for size, side in sides)
+        return images[:, :, rows.to(images.device)][:, :, :, columns.to(images.device)]
 
 
 @register_form(v2.CenterCrop)
