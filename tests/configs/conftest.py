@@ -55,6 +55,8 @@ def small():
         config = load_config(path).data
         changes = ["train.num_workers=0"]
         changes += [f"evaluation.{name}.num_workers=0" for name in config["evaluation"]]
+        if config["train"].get("batch_size", 0) > 260:  # there are no more images
+            changes += ["train.batch_size=128"]
         if "flowers" in path.stem:
             changes += ["train.dataset.datasets.2.images=64", "evaluation.val.dataset.datasets.2.images=20"]
         if config.get("vars", {}).get("crop") == 224 or "weights" in config:

@@ -35,6 +35,12 @@ PARAMETERS = dict(
     lenet_mnist=61_706,
     lenet_fashion_mnist=61_706,
     tudui_cifar10=145_578,
+    # Convolutions of 24, 64, 256 and 256 channels, two in each block; two numbers for each channel of their
+    # normalisations, of which one is trained; the first layer and the last.
+    airbench_cifar10=9 * (24 * 64 + 64**2 + 64 * 256 + 256**2 + 2 * 256**2)
+    + 2 * 2 * (64 + 256 + 256)
+    + (12 + 1) * 24
+    + 2570,
     # torchvision's resnet34 (21,797,672) and resnet18 (11,689,512) have 1000 classes of 512 weights and a bias; the
     # 3x3 stem has 64 * 3 * 9 weights in place of 64 * 3 * 49.
     resnet34_flowers=21_797_672 - 995 * 513,

@@ -6,6 +6,7 @@ import csv
 import os
 import re
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -72,25 +73,22 @@ def test_mistakes_are_told_in_a_line(call):
         assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("command", ["lr", "batch"])
-def test_ctrl_c_ends_it_and_nothing_is_left(call, forked, command, monkeypatch):
-    Path("temporary").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(Path("temporary").absolute()))
-    long = dict(lr=["--steps", "1000000"], batch=["--seconds", "1000"])[command]
+@pytest.mark.parametrize("command", [["lr", "--steps", "1000000"], ["batch", "--seconds", "1000"]], ids=" ".join)
+def test_ctrl_c_ends_it_and_nothing_is_left(tiny, launcher, command):
+    name = f"ended_by_ctrl_c_{os.getpid()}_{command[0]}"  # the folder of its run has this name
+    Path(f"{name}.yaml").write_text(yaml.safe_dump(tiny))
+    process = launcher.start("find", *command, f"{name}.yaml", folder=Path.cwd(), output="out.txt")
 
-    def run() -> None:
-        for stream, name in ((1, "out.txt"), (2, "err.txt")):
-            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), stream)
-        raise SystemExit(cli.run(find.main, [command, "tiny.yaml", *long]))
+    def there() -> list[Path]:
+        return list(Path(tempfile.gettempdir()).glob(f"knoll-*/**/{name}"))
 
-    process = forked(run)
     deadline = time.monotonic() + 100
-    while not list(Path("temporary").rglob("config.yaml")):  # the trial has begun
+    while not there():  # the trial has begun
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(process, signal.SIGINT)
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == cli.INTERRUPTED
-    error = Path("err.txt").read_text()
-    assert error.endswith("interrupted\n")
-    assert "Traceback" not in error
-    assert not [path for path in Path("temporary").iterdir() if path.name.startswith("knoll")]
+    assert launcher.wait(process) == cli.INTERRUPTED
+    printed = Path("out.txt").read_text()
+    assert printed.endswith("interrupted\n")
+    assert "Traceback" not in printed
+    assert not there()
