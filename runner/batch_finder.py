@@ -60,8 +60,8 @@ def measured_sizes(config: Config, seconds: float = 2.0, largest: int | None = N
 
     The sizes are what the images of one optimizer step (`batch_size * accumulate`) can be halved to, and its doubles.
     Up to that number `accumulate` makes up the difference, so that the training stays what it is; beyond it, it does
-    not. The end is where there is not enough memory; on a CPU, where three sizes have been no faster than a smaller
-    one.
+    not. The end is where there is not enough memory; on a CPU, where three sizes in a row, the experiment's own or larger,
+    have been no faster than a smaller one.
 
     Each is a run of its own, in a process of its own: its peak of memory is no other's, and the system may kill it for
     lack of memory. Without the hooks that evaluate, record and schedule; all other settings count.
@@ -83,9 +83,9 @@ def measured_sizes(config: Config, seconds: float = 2.0, largest: int | None = N
         with TemporaryDirectory(prefix="knoll-") as folder:  # here, for the process may be killed
             one = _in_a_process(_Question(*_trial(config, size, total), config.name, seconds, folder))
         yield one
-        slower = 0 if one.speed > best else slower + 1
+        slower = 0 if one.speed > best or size < total else slower + 1
         best, available = max(best, one.speed), one.available
-        if one.device == "cpu" and slower >= PATIENCE and size >= total:
+        if one.device == "cpu" and slower >= PATIENCE:
             return
         size *= 2
 

@@ -113,6 +113,13 @@ def suggest(curve: Curve) -> Suggestions:
     )
 
 
+def rate_keys(config: Config) -> list[str]:
+    """Where a config says its learning rate: for the optimizer, and for a schedule that sets its own (OneCycleLR)."""
+    hooks = config.data.get("hooks", {})
+    own = [name for name, hook in hooks.items() if "max_lr" in (hook.get("scheduler") or {})]
+    return ["optimizer.lr", *(f"hooks.{name}.scheduler.max_lr" for name in own)]
+
+
 def smooth(values: np.ndarray, width: float) -> np.ndarray:
     """A mean of the neighbours to both sides, weighted by a Gaussian of that deviation; at the ends, of those there
     are."""

@@ -47,6 +47,15 @@ def test_lr(call):
     assert sorted(path.name for path in Path().iterdir()) == ["arrays.npz", "curve.csv", "tiny.yaml"]
 
 
+def test_a_schedule_that_sets_its_own_rate_is_told_too(call):
+    one_cycle = "hooks.lr_schedule.scheduler={'type': 'OneCycleLR', 'max_lr': 0.1, 'total_steps': '100%'}"
+    status, printed, _ = call("lr", "tiny.yaml", "train.batch_size=14", one_cycle, "--start", "1e-4")
+    assert status == 0
+    first, second = (override.partition("=") for override in overrides(printed))
+    assert (first[0], second[0]) == ("optimizer.lr", "hooks.lr_schedule.scheduler.max_lr")
+    assert first[2] == second[2]
+
+
 def test_batch(call):
     status, printed, _ = call("batch", "tiny.yaml", "--seconds", "0.01", "--largest", "12")
     assert status == 0

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config(options.config, options.overrides)
     require_valid(config)  # before the imports below, which take seconds
 
-    from knoll.runner.lr_finder import learning_rate_curve, suggest
+    from knoll.runner.lr_finder import learning_rate_curve, rate_keys, suggest
     from knoll.runner.whole_file import require_writable, written_whole
 
     if options.out:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     suggestions = suggest(curve)
     print("\n".join(drawn(curve, suggestions)))
     print()
-    print("\n".join(in_words(curve, suggestions)))
+    print("\n".join(in_words(curve, suggestions, rate_keys(config))))
     return 0
 
 
@@ -71,14 +71,14 @@ def drawn(curve: Curve, suggestions: Suggestions) -> Iterator[str]:
         yield f"{rate:8.1e}  {loss:8.4f}  {bar}{f'  <- {here}' if here else ''}".rstrip()
 
 
-def in_words(curve: Curve, suggestions: Suggestions) -> Iterator[str]:
+def in_words(curve: Curve, suggestions: Suggestions, keys: Sequence[str]) -> Iterator[str]:
     """The suggestions, which of them to take, and how."""
     yield f"steepest   {suggestions.steepest:.1e}   where the loss falls fastest"
     yield f"lowest/10  {suggestions.tenth:.1e}   a tenth of the rate at which the loss is smallest"
     if len(curve.rates) == curve.steps and curve.smoothed.argmin() > 0.95 * curve.steps:
         yield "note: the loss still falls at the last rate: a larger --end would tell more"
     yield "\nTo begin with:\n"
-    yield f"    optimizer.lr={suggestions.tenth:.1e}"
+    yield "    " + " ".join(f"{key}={suggestions.tenth:.1e}" for key in keys)
 
 
 def write(curve: Curve, path: Path) -> None:
