@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -60,8 +60,8 @@ def measured_sizes(config: Config, seconds: float = 2.0, largest: int | None = N
 
     The sizes are what the images of one optimizer step (`batch_size * accumulate`) can be halved to, and its doubles.
     Up to that number `accumulate` makes up the difference, so that the training stays what it is; beyond it, it does
-    not. The end is where there is not enough memory; on a CPU, where three sizes in a row, the experiment's own or larger,
-    have been no faster than a smaller one.
+    not. The end is where there is not enough memory; on a CPU, where three sizes in a row, of that number or more, have
+    been no faster than a smaller one.
 
     Each is a run of its own, in a process of its own: its peak of memory is no other's, and the system may kill it for
     lack of memory. Without the hooks that evaluate, record and schedule; all other settings count.
@@ -146,7 +146,7 @@ def _in_a_process(question: _Question) -> Measured:
         UserError: as the run does, or the process has ended otherwise than for lack of memory.
     """
     methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
         context.set_forkserver_preload([__name__])  # the seconds of the imports once, and not for each size
     here, there = context.Pipe(duplex=False)

@@ -61,9 +61,8 @@ def run_trial(config: Config, watch: Hook, within: str | None = None) -> Runner:
 
 
 def _is_left_out(kind: Any) -> bool:
-    if not inspect.isclass(kind):
-        return False
-    return issubclass(kind, Evaluation | LRSchedule) or kind.only_records
+    is_hook = inspect.isclass(kind) and issubclass(kind, Hook)
+    return is_hook and (kind.only_records or issubclass(kind, Evaluation | LRSchedule))
 
 
 @contextmanager

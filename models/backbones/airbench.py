@@ -45,8 +45,8 @@ class AirBench(nn.Module):
         self.block3 = AirBenchBlock(widths[1], widths[2])
 
     def forward(self, images: Tensor) -> Tensor:
-        if min(images.shape[2:]) < 25:
-            raise ConfigError(f"AirBench halves images three times: {tuple(images.shape[2:])} pixels leave too little")
+        if min(images.shape[-2:]) < 25:
+            raise ConfigError(f"AirBench takes images of at least 25 x 25 pixels, got {tuple(images.shape)}")
         x = F.gelu(self.whiten(images))
         x = self.block1(x)
         x = self.block2(x)

@@ -12,6 +12,7 @@ removed; the config stays as it is.
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.out:
         require_writable("--out", options.out, (".csv",))
     curve = learning_rate_curve(config, options.steps, options.start, options.end)
+    if os.environ.get("RANK", "0") != "0":  # of several processes all have seen the same
+        return 0
     if options.out:
         with written_whole(options.out) as partial:
             write(curve, partial)

@@ -29,7 +29,7 @@ class Crop(Form):
         self.size = tuple(transform.size)
         self.border = transform.padding or [0, 0, 0, 0]  # left, right, top, bottom
         self.fill = transform.fill
-        self.mode = transform.padding_mode
+        self.mode: Any = transform.padding_mode
 
     def on_stack(self, images: Tensor, numbers: np.ndarray) -> Tensor:
         images = self._bordered(images) if any(self.border) else images
