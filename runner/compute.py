@@ -137,8 +137,8 @@ def computes_in(precision: str) -> bool:
 def _warn_if_slow(precision: str, device: torch.device) -> None:
     if device.type == "cpu" and not computes_in(precision):
         logger.warning(
-            "precision=%r: this CPU has no units for it and imitates them, which made steps of ResNet-18 up to 30 times "
-            "as long as in fp32; 'auto' takes what is faster",
+            "precision=%r: this CPU has no units for it and imitates them, which made steps of ResNet-18 up to 30 "
+            "times as long as in fp32; 'auto' takes what is faster",
             precision,
         )
 
