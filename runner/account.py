@@ -53,7 +53,8 @@ def _its_time_told(runner: Runner) -> Iterator[None]:
         has_failed = True  # the model may not be able to do anything more
         raise
     finally:
-        logger.info("%s", time_line(runner, with_flops=not has_failed and not runner.stopping.in_haste))
+        if runner.world.is_first:
+            logger.info("%s", time_line(runner, with_flops=not has_failed and not runner.stopping.in_haste))
 
 
 def _kind(error: Exception) -> str:

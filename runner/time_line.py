@@ -28,7 +28,7 @@ def time_line(runner: Runner, with_flops: bool = True) -> str:
 
     Args:
         with_flops: whether there is time to count them. They are left out, too, of runs that trained for less than ten
-            seconds, and of models that cannot be counted.
+            seconds, of models that cannot be counted, and of those that are spread over several processes (FSDP).
     """
     seconds, training, images = runner.stopwatch.by_part(), runner.stopwatch.training(), runner.stopwatch.images
     shares = [
@@ -56,9 +56,12 @@ def peak_memory(device: torch.device) -> int | None:
 
 def _flops(runner: Runner, images_per_second: float) -> str | None:
     """FLOP/s of all processes, and each one's share of its device's peak."""
+    model = runner.forward.model
+    if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
+        return None  # spread over the processes (DTensor): a forward pass of one alone would wait for the others
     one = runner.batches[-1].images[:1].to(runner.device)
     try:
-        rate = training_flops(runner.forward.model, one) * images_per_second
+        rate = training_flops(model, one) * images_per_second
         most, what = peak(runner.device, runner.forward.precision, runner.experiment.tf32)
     except Exception:  # a model may do anything; and the run is over, so that no figure is worth an error
         return None

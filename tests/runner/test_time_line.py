@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -136,6 +137,31 @@ def test_a_model_that_cannot_be_counted_ends_no_run(tiny, logged, monkeypatch):
     assert Runner(tiny, "run").train()
     assert "FLOP" not in " ".join(logged)
     assert "img/s" in " ".join(logged)
+
+
+def train(config: dict) -> tuple[list[str], int]:
+    """The lines of one of several processes, and the images that it knows of."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logging.getLogger("knoll").addHandler(handler)
+    runner = Runner(config, "run")
+    runner.train()
+    return [line for line in lines if line.startswith("time: ")], runner.stopwatch.images
+
+
+def test_of_several_processes_the_first_tells_the_images_of_all(tiny, processes):
+    first, second = processes(2, train, tiny)
+    assert (first.status, second.status) == (0, 0)
+    assert len(read(first.value[0])) > 5
+    assert second.value[0] == []
+    assert first.value[1] == second.value[1] == 3 * 40  # 5 batches an epoch, of 4 for each
+
+
+def test_a_model_in_parts_is_not_called_by_one_process_alone(monkeypatch):
+    model = nn.Linear(1, 1)
+    model.weight.full_tensor = lambda: None  # pyright: ignore[reportAttributeAccessIssue]  a DTensor's method
+    assert told(model, 1e9, 1e12, monkeypatch).endswith("   peak memory 812 MB")
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
