@@ -60,8 +60,9 @@ def _flops(runner: Runner, images_per_second: float) -> str | None:
     if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
         return None  # spread over the processes (DTensor): a forward pass of one alone would wait for the others
     one = runner.batches[-1].images[:1].to(runner.device)
+    passes = 2 if hasattr(runner.optimizer, "ascended") else 1  # SAM's
     try:
-        rate = training_flops(model, one) * images_per_second
+        rate = passes * training_flops(model, one) * images_per_second
         most, what = peak(runner.device, runner.forward.precision, runner.experiment.tf32)
     except Exception:  # a model may do anything; and the run is over, so that no figure is worth an error
         return None

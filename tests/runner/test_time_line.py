@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from knoll.hooks.hook import Hook
+from knoll.optim.wrappers import SAM
 from knoll.registry import HOOKS, UserError
 from knoll.runner import Runner, time_line
 from knoll.runner.time_shares import PARTS
@@ -101,7 +102,7 @@ def test_runs_too_short_to_be_worth_it_are_not_counted(tiny, logged, monkeypatch
     assert "FLOP" not in " ".join(logged)
 
 
-def told(model: nn.Module, rate: float, most: float, monkeypatch, processes: int = 1) -> str:
+def told(model: nn.Module, rate: float, most: float, monkeypatch, processes: int = 1, optimizer: Any = None) -> str:
     """The line of a run of 200 seconds, in which 1000 images were trained on in 100."""
     monkeypatch.setattr(time_line, "peak", lambda *_: (most, "the peak"))
     monkeypatch.setattr(time_line, "training_flops", lambda *_: rate * 100 / 1000)
@@ -114,6 +115,7 @@ def told(model: nn.Module, rate: float, most: float, monkeypatch, processes: int
         batches=[SimpleNamespace(images=torch.zeros(2, 3, 4, 4))],
         forward=SimpleNamespace(model=model, precision="fp32"),
         experiment=SimpleNamespace(tf32=True),
+        optimizer=optimizer,
         world=SimpleNamespace(size=processes),
     )
     return time_line.time_line(runner)
@@ -127,6 +129,8 @@ def test_what_it_looks_like(monkeypatch):
     )
     assert told(nn.Identity(), 1.5e15, 1e15, monkeypatch, 4).endswith("   1500 TFLOP/s, 38 % of the peak")
     assert told(nn.Identity(), 0.0, 1e15, monkeypatch).endswith("   peak memory 812 MB")
+    twice = SAM(nn.Linear(1, 1).parameters(), dict(type="SGD", lr=0.1))
+    assert told(nn.Identity(), 31e9, 100e9, monkeypatch, optimizer=twice).endswith("   62 GFLOP/s, 62 % of the peak")
 
 
 def test_a_model_that_cannot_be_counted_ends_no_run(tiny, logged, monkeypatch):
