@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from knoll.datasets.base import ArrayImages
 from knoll.hooks.hook import Hook
 from knoll.registry import DATASETS, HOOKS, MODELS
 from knoll.runner import Runner
@@ -45,7 +46,7 @@ from .report import Table
 from .timing import in_turn, ratio
 
 CLASSES = 10
-OPTIMIZER = dict(lr=0.01, momentum=0.9, weight_decay=1e-4)
+OPTIMIZER: dict[str, Any] = dict(lr=0.01, momentum=0.9, weight_decay=1e-4)
 AUTO = How("auto", "auto", "auto")
 ON_CUDA = How("bf16", True, "channels_last")
 
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     arguments.add_argument("--compile", default=wanted.compile, help="true, false, auto or a mode of torch.compile")
     arguments.add_argument("--memory-format", default=wanted.memory_format)
     options = arguments.parse_args(argv)
-    compiled = {"true": True, "false": False}.get(str(options.compile).lower(), options.compile)
+    compiled: bool | str = {"true": True, "false": False}.get(str(options.compile).lower(), str(options.compile))
     wanted = How(options.precision, compiled, options.memory_format)
     table = Table(
         case="<8",
@@ -168,13 +169,13 @@ class _Pace:
 
 
 @DATASETS.register_module()
-class BenchmarkImages(DATASETS.require("ArrayFile")):
+class BenchmarkImages(ArrayImages):
     """Made-up images, the same in every process."""
 
     def __init__(self, size: int, count: int) -> None:
         self.images, labels = _arrays(size, count)
         self.labels, self.classes = labels.tolist(), [str(number) for number in range(CLASSES)]
-        self.source, self._mapped, self._split = "made-up images", None, "train"
+        self.source = "made-up images"
 
 
 def _arrays(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -31,7 +33,9 @@ def set_gradients(owned: list[nn.Parameter], step: int) -> None:
         each.grad = torch.empty_like(each).copy_(gradient)  # in the parameter's memory order, as backward leaves it
 
 
-def both(kind: type[torch.optim.Optimizer], options: dict) -> list[tuple[list[nn.Parameter], torch.optim.Optimizer]]:
+def both(
+    kind: Callable[..., torch.optim.Optimizer], options: dict
+) -> list[tuple[list[nn.Parameter], torch.optim.Optimizer]]:
     """Torch's plain form, by torch itself, and ours."""
     plain, ours = parameters(), parameters()
     optimizers = kind(plain, foreach=False, **options), kind(ours, **options)
@@ -93,6 +97,7 @@ def test_a_first_step_that_fp16_leaves_out_leaves_no_trace(kind, options):
         for step in range(3):
             set_gradients(owned, step)
             for each in owned:
+                assert each.grad is not None
                 each.grad *= torch.inf if step == 0 else scaler.get_scale()
             scaler.scale(torch.zeros(()))  # which is where it makes its scale
             scaler.unscale_(optimizer)
