@@ -24,8 +24,8 @@ def fuse(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
       momentum fails otherwise, as when something thaws, or goes on with whatever was in memory.
     * The optimizer's state lies in memory as its parameters do. On a CPU the result is wrong otherwise, without a word.
     """
-    while (base := getattr(optimizer, "base", getattr(optimizer, "_base_optimizer", None))) is not None:
-        optimizer = base  # SAM and timm's Lookahead have one that makes their steps
+    while hasattr(optimizer, "_base_optimizer"):  # SAM and Lookahead: it is the one inside that makes the step
+        optimizer = optimizer._base_optimizer  # pyright: ignore[reportAttributeAccessIssue]
     defaults = optimizer.defaults
     if type(optimizer) not in FUSED:
         return

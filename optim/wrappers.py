@@ -47,14 +47,15 @@ class SAM(torch.optim.Optimizer):
         rho: Annotated[float, AtLeast(0)] = 0.05,
         adaptive: bool = False,
     ) -> None:
-        self.base: torch.optim.Optimizer = OPTIMIZERS.build(base_optimizer, default_args=dict(params=params))
-        super().__init__(self.base.param_groups, self.base.defaults)
+        # As timm's Lookahead calls it.
+        self._base_optimizer: torch.optim.Optimizer = OPTIMIZERS.build(base_optimizer, default_args=dict(params=params))
+        super().__init__(self._base_optimizer.param_groups, self._base_optimizer.defaults)
         self.rho = rho
         self.adaptive = adaptive
         self._share()
 
     def _share(self) -> None:
-        self.param_groups, self.state = self.base.param_groups, self.base.state
+        self.param_groups, self.state = self._base_optimizer.param_groups, self._base_optimizer.state
 
     @contextmanager
     def ascended(self) -> Iterator[None]:
@@ -80,13 +81,13 @@ class SAM(torch.optim.Optimizer):
                 _foreach_copy_(weights, before)
 
     def step(self, closure: Any = None) -> Any:
-        return self.base.step(closure)
+        return self._base_optimizer.step(closure)
 
     def state_dict(self) -> dict[str, Any]:
-        return self.base.state_dict()
+        return self._base_optimizer.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.base.load_state_dict(state_dict)
+        self._base_optimizer.load_state_dict(state_dict)
         self._share()
 
 

@@ -136,6 +136,7 @@ def _trial(config: Config, size: int, total: int) -> tuple[dict, int, int]:
     train = {**config.data["train"], "batch_size": size, "drop_last": True}
     # As long as it takes; and a loss that is no number any more takes as long as any other.
     settings = dict(train=train, accumulate=accumulate, duration=10**6, stop_at_nan=False)
+    settings |= dict(base_batch=None, lr_scaling=None)  # learning rates count for nothing here
     return for_trial(config, settings).data, size, accumulate
 
 

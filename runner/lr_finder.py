@@ -9,6 +9,7 @@ import numpy as np
 
 from ..hooks.hook import Hook
 from ..registry import Config, ConfigError, UserError
+from ..registry.batch_size import lr_key, with_lr
 from .trial import Enough, for_trial, run_trial
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def learning_rate_curve(config: Config, steps: int = 100, start: float = 1e-7, e
     growth = (end / start) ** (1 / (steps - 1))
     rise = dict(type="LRSchedule", scheduler=dict(type="ExponentialLR", gamma=growth))
     hooks = dict(lr_schedule=rise, progress_bar=dict(type="ProgressBar"))
-    settings = dict(optimizer={**config.data["optimizer"], "lr": start}, duration=steps, stop_at_nan=False)
+    settings = dict(optimizer=with_lr(config.data["optimizer"], start), duration=steps, stop_at_nan=False)
     watch = _LossWatch()
     run_trial(for_trial(config, settings, hooks), watch)
     found = len(watch.losses)
@@ -117,7 +118,7 @@ def rate_keys(config: Config) -> list[str]:
     """Where a config says its learning rate: for the optimizer, and for a schedule that sets its own (OneCycleLR)."""
     hooks = config.data.get("hooks", {})
     own = [name for name, hook in hooks.items() if "max_lr" in (hook.get("scheduler") or {})]
-    return ["optimizer.lr", *(f"hooks.{name}.scheduler.max_lr" for name in own)]
+    return [lr_key(config.data["optimizer"]), *(f"hooks.{name}.scheduler.max_lr" for name in own)]
 
 
 def smooth(values: np.ndarray, width: float) -> np.ndarray:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from knoll.registry import ConfigError, UserError, config_from_dict
-from knoll.runner.batch_finder import Measured, fast_enough, measured_sizes, smallest
+from knoll.registry import ConfigError, UserError, check, config_from_dict, make_experiment
+from knoll.registry.batch_size import lr_factor
+from knoll.runner.batch_finder import Measured, _trial, fast_enough, measured_sizes, smallest
 
 BREAKS = '''\
 import os, signal
@@ -39,6 +40,13 @@ def test_sizes_are_halves_and_doubles_of_the_images_in_a_step(tiny, working_dire
     assert all(each.fits and each.speed > 0 and each.device == "cpu" and each.available == 42 for each in sizes)
     assert all(50 * 2**20 < each.memory < 8 * 2**30 for each in sizes)  # torch alone takes more than the one
     assert [path.name for path in working_directory.iterdir()] == ["arrays.npz"]
+
+
+def test_a_batch_that_learning_rates_are_for_is_no_hindrance(tiny):
+    config = config_from_dict(tiny | dict(base_batch=12))
+    data, *_ = _trial(config, 24, 12)
+    assert check(config_from_dict(data)) == []
+    assert lr_factor(make_experiment(data), 1) == 1
 
 
 @pytest.mark.parametrize("how", ["memory", "killed"])

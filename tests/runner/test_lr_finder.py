@@ -12,7 +12,7 @@ import pytest
 from knoll.hooks import Hook
 from knoll.registry import HOOKS, ConfigError, UserError, config_from_dict
 from knoll.runner import Runner
-from knoll.runner.lr_finder import Curve, learning_rate_curve, smooth, suggest
+from knoll.runner.lr_finder import Curve, learning_rate_curve, rate_keys, smooth, suggest
 
 SEEN: list[list[float]] = []
 
@@ -102,9 +102,15 @@ def test_it_ends_where_the_loss_explodes(tiny, logged):
 
 
 def test_every_optimizer_with_a_rate(tiny):
-    for optimizer in (dict(type="AdamW"), dict(type="timm/lamb", lr=1.0)):
-        curve = learning_rate_curve(config_from_dict(tiny | dict(optimizer=optimizer)), steps=10, start=1e-5, end=1e-3)
-        assert len(curve.losses) == 10
+    around = dict(type="Lookahead", base_optimizer=dict(type="AdamW"))
+    for optimizer, key in [
+        (dict(type="AdamW"), "optimizer.lr"),
+        (dict(type="timm/lamb", lr=1.0), "optimizer.lr"),
+        (dict(type="SAM", base_optimizer=around), "optimizer.base_optimizer.base_optimizer.lr"),
+    ]:
+        config = config_from_dict(tiny | dict(optimizer=optimizer))
+        assert len(learning_rate_curve(config, steps=10, start=1e-5, end=1e-3).losses) == 10
+        assert rate_keys(config) == [key]
 
 
 def test_mistakes(tiny):
