@@ -61,8 +61,9 @@ def run_trial(config: Config, watch: Hook, within: str | None = None) -> Runner:
 
 
 def _is_left_out(kind: Any) -> bool:
-    is_hook = inspect.isclass(kind) and issubclass(kind, Hook)
-    return is_hook and (kind.only_records or issubclass(kind, Evaluation | LRSchedule))
+    if not inspect.isclass(kind):
+        return False
+    return issubclass(kind, Evaluation | LRSchedule) or bool(getattr(kind, "only_records", False))
 
 
 @contextmanager
