@@ -134,9 +134,9 @@ class _Question:
 def _trial(config: Config, size: int, total: int) -> tuple[dict, int, int]:
     accumulate = max(1, total // size)
     train = {**config.data["train"], "batch_size": size, "drop_last": True}
-    # As long as it takes; and a loss that is no number any more takes as long as any other.
-    settings = dict(train=train, accumulate=accumulate, duration=10**6, stop_at_nan=False)
-    settings |= dict(base_batch=None, lr_scaling=None)  # learning rates count for nothing here
+    # As long as it takes; and whatever the learning rate: a loss that is no number takes as long as any other.
+    free = dict(duration=10**6, stop_at_nan=False, base_batch=None, lr_scaling=None)
+    settings = dict(train=train, accumulate=accumulate, **free)
     return for_trial(config, settings).data, size, accumulate
 
 

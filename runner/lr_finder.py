@@ -9,13 +9,13 @@ import numpy as np
 
 from ..hooks.hook import Hook
 from ..registry import Config, ConfigError, UserError
-from ..registry.batch_size import lr_key, with_lr
 from .trial import Enough, for_trial, run_trial
 
 if TYPE_CHECKING:
     from .runner import Runner
 
 FEWEST = 10  # steps: below, there is no curve
+AROUND = "base_optimizer"  # of SAM and Lookahead: the optimizer whose rate it is
 _MEMORY = 0.9  # of the running mean that tells whether the loss explodes
 _EXPLODED = 4  # times the smallest loss so far
 
@@ -72,7 +72,7 @@ def learning_rate_curve(config: Config, steps: int = 100, start: float = 1e-7, e
     growth = (end / start) ** (1 / (steps - 1))
     rise = dict(type="LRSchedule", scheduler=dict(type="ExponentialLR", gamma=growth))
     hooks = dict(lr_schedule=rise, progress_bar=dict(type="ProgressBar"))
-    settings = dict(optimizer=with_lr(config.data["optimizer"], start), duration=steps, stop_at_nan=False)
+    settings = dict(optimizer=_at_rate(config.data["optimizer"], start), duration=steps, stop_at_nan=False)
     watch = _LossWatch()
     run_trial(for_trial(config, settings, hooks), watch)
     found = len(watch.losses)
@@ -116,9 +116,17 @@ def suggest(curve: Curve) -> Suggestions:
 
 def rate_keys(config: Config) -> list[str]:
     """Where a config says its learning rate: for the optimizer, and for a schedule that sets its own (OneCycleLR)."""
-    hooks = config.data.get("hooks", {})
+    hooks, optimizer, key = config.data.get("hooks", {}), config.data["optimizer"], "optimizer"
+    while AROUND in optimizer:
+        optimizer, key = optimizer[AROUND], f"{key}.{AROUND}"
     own = [name for name, hook in hooks.items() if "max_lr" in (hook.get("scheduler") or {})]
-    return [lr_key(config.data["optimizer"]), *(f"hooks.{name}.scheduler.max_lr" for name in own)]
+    return [f"{key}.lr", *(f"hooks.{name}.scheduler.max_lr" for name in own)]
+
+
+def _at_rate(optimizer: dict, rate: float) -> dict:
+    if AROUND in optimizer:
+        return {**optimizer, AROUND: _at_rate(optimizer[AROUND], rate)}
+    return {**optimizer, "lr": rate}
 
 
 def smooth(values: np.ndarray, width: float) -> np.ndarray:

@@ -35,7 +35,8 @@ class BreaksBy_HOW(Hook):
 
 def test_sizes_are_halves_and_doubles_of_the_images_in_a_step(tiny, working_directory):
     # 4 images, 3 times: 12 can be halved once. 42 images are there.
-    sizes = list(measured_sizes(config_from_dict(tiny), seconds=0.01))
+    rates_are_for = dict(base_batch=12)  # and no scaling is chosen: what a size is measured with needs none
+    sizes = list(measured_sizes(config_from_dict(tiny | rates_are_for), seconds=0.01))
     assert [(each.batch_size, each.accumulate) for each in sizes] == [(6, 2), (12, 1), (24, 1)]
     assert all(each.fits and each.speed > 0 and each.device == "cpu" and each.available == 42 for each in sizes)
     assert all(50 * 2**20 < each.memory < 8 * 2**30 for each in sizes)  # torch alone takes more than the one

@@ -102,15 +102,23 @@ def test_it_ends_where_the_loss_explodes(tiny, logged):
 
 
 def test_every_optimizer_with_a_rate(tiny):
-    around = dict(type="Lookahead", base_optimizer=dict(type="AdamW"))
-    for optimizer, key in [
-        (dict(type="AdamW"), "optimizer.lr"),
-        (dict(type="timm/lamb", lr=1.0), "optimizer.lr"),
-        (dict(type="SAM", base_optimizer=around), "optimizer.base_optimizer.base_optimizer.lr"),
-    ]:
-        config = config_from_dict(tiny | dict(optimizer=optimizer))
-        assert len(learning_rate_curve(config, steps=10, start=1e-5, end=1e-3).losses) == 10
-        assert rate_keys(config) == [key]
+    around = dict(type="Lookahead", base_optimizer=tiny["optimizer"])
+    for optimizer in (dict(type="AdamW"), dict(type="timm/lamb", lr=1.0), around):
+        seen = dict(seen=dict(type="RatesSeenByATest"))
+        config = config_from_dict(tiny | dict(optimizer=optimizer, hooks=seen))
+        SEEN.clear()
+        curve = learning_rate_curve(config, steps=10, start=1e-5, end=1e-3)
+        np.testing.assert_allclose([rates[0] for rates in SEEN], curve.rates)
+    assert rate_keys(config) == ["optimizer.base_optimizer.lr"]
+
+
+def test_rates_are_those_of_the_config_whatever_the_batch(tiny):
+    """With `base_batch`, the optimizer's own are others: 12 images of 48 in a step, a fourth."""
+    scaled = dict(base_batch=48, lr_scaling="linear", hooks=dict(seen=dict(type="RatesSeenByATest")))
+    SEEN.clear()
+    curve = learning_rate_curve(config_from_dict(tiny | scaled), steps=10, start=1e-5, end=1e-3)
+    np.testing.assert_allclose(curve.rates, np.geomspace(1e-5, 1e-3, 10))
+    np.testing.assert_allclose([rates[0] for rates in SEEN], curve.rates / 4)
 
 
 def test_mistakes(tiny):
