@@ -65,6 +65,7 @@ config = dict(
     ),
     duration="9.9ep",
     base_batch=1024,
+    lr_scaling="linear",
     precision="auto",
     memory_format="channels_last",
 )
