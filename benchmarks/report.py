@@ -27,7 +27,7 @@ class Table:
         self.rows: list[dict[str, Any]] = []
 
     def add(self, **values: Any) -> None:
-        """Print a row, after the names of the columns if it is the first. What is None or missing is a dash."""
+        """Print a row, after the names of the columns if it is the first. A number that is missing is a dash."""
         if not self.rows:
             print(*(column.align(name) for name, column in self.columns.items()), sep="  ")
         self.rows.append(values)
@@ -41,8 +41,10 @@ class _Column(NamedTuple):
     spec: str
 
     def show(self, value: Any) -> str:
-        if value is None or isinstance(value, str):
-            return self.align(value or "-")
+        if value is None:
+            return self.align("-" if self.side == ">" else "")
+        if isinstance(value, str):
+            return self.align(value)
         return self.align(format(value, self.spec))
 
     def align(self, text: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ MODEL = dict(
     backbone=dict(type="MLP", in_shape=[FEATURES], widths=[32, 32]),
     head=dict(type="LinearHead", num_classes=CLASSES),
 )
-OPTIMIZER = dict(lr=0.01, momentum=0.9)
+OPTIMIZER: dict[str, Any] = dict(lr=0.01, momentum=0.9)
 
 
 @cache
@@ -41,5 +42,5 @@ def model() -> nn.Module:
     return MODELS.build(MODEL)
 
 
-def optimizer(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, **OPTIMIZER)
+def optimizer(parameters: Iterable[nn.Parameter], **settings: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, **OPTIMIZER, **settings)
