@@ -11,6 +11,7 @@ the other loops have none, do not fall into them.
 
 * DataLoader: the loop of the tutorials, with torch's DataLoader and its default collation.
 * gathered: the same loop, but that a batch is taken out of the array at once, as the Runner does.
+* gathered, fused: and its optimizer in torch's fused form, which the Runner takes by itself.
 * the other frameworks that are installed: each in a process of its own, in turns with the loop DataLoader there.
 
 Columns: microseconds a step, medians of the turns; then, as medians of the turns' pairs with their 95 % intervals, the
@@ -36,12 +37,12 @@ from knoll.registry import DATASETS, HOOKS
 from knoll.runner import Runner
 
 from . import peers, task
-from .peers.bare import gathered, ordinary
+from .peers.bare import fused, gathered, ordinary
 from .processes import in_own_process
 from .report import Table
 from .timing import difference, median, ratio
 
-LOOPS = {"DataLoader": ordinary, "gathered": gathered}
+LOOPS = {"DataLoader": ordinary, "gathered": gathered, "gathered, fused": fused}
 
 
 def main(argv: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] = ()) -> list[dict[str, Any]]:
     names = sorted(peers.PEERS.values())
     arguments.add_argument("--peers", nargs="*", default=names, choices=names, help="which frameworks (default: all)")
     arguments.add_argument("--cpu-time", action="store_true", help="time of the processor, where much else runs")
-    arguments.add_argument("--memory", type=int, default=3, metavar="TIMES", help="how often to measure the peaks")
+    arguments.add_argument("--memory", type=int, default=2, metavar="TIMES", help="how often to measure the peaks")
     options = arguments.parse_args(argv)
     torch.set_num_threads(1)
     clock = "process_time" if options.cpu_time else "perf_counter"

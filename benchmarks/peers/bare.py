@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,20 +17,25 @@ def ordinary() -> Iterator[None]:
     return _train(lambda: loader)
 
 
-def gathered() -> Iterator[None]:
-    """The same, but that the rows of a batch are taken at once."""
+def fused() -> Iterator[None]:
+    """The loop `gathered`, with the fused form of the optimizer."""
+    return gathered(fused=True)
+
+
+def gathered(**optimizer: Any) -> Iterator[None]:
+    """The same as `ordinary`, but that the rows of a batch are taken at once."""
     images, labels = task.data()
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for indices in torch.randperm(len(images)).split(task.BATCH):
             yield images.index_select(0, indices), labels.index_select(0, indices)
 
-    return _train(batches)
+    return _train(batches, **optimizer)
 
 
-def _train(batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> Iterator[None]:
+def _train(batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], **settings: Any) -> Iterator[None]:
     model = task.model()
-    optimizer = task.optimizer(model.parameters())
+    optimizer = task.optimizer(model.parameters(), **settings)
     loss_function = nn.CrossEntropyLoss()
     model.train()
     while True:

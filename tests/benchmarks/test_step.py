@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks import peers, step, task
-from benchmarks.peers.bare import gathered, ordinary
+from benchmarks.peers.bare import fused, gathered, ordinary
 from benchmarks.peers.meter import Meter
 from benchmarks.report import Table
 
@@ -46,7 +46,7 @@ def test_the_bare_loops_train_the_same_model_on_the_same_rows():
     assert images.shape == (6400, 3072)
     with torch.no_grad():
         before = nn.functional.cross_entropy(model(images), labels)
-    for loop in (ordinary(), gathered()):
+    for loop in (ordinary(), gathered(), fused()):
         next(loop)
         assert isinstance(trained := loop.gi_frame.f_locals["model"], type(model))
         with torch.no_grad():
@@ -80,7 +80,7 @@ def test_a_tiny_run_has_a_row_for_each_loop(forked, working_directory):
 
     assert os.waitpid(forked(run), 0)[1] == 0
     rows = json.loads((working_directory / "rows.json").read_text())
-    assert [row["loop"] for row in rows] == ["Runner", "DataLoader", "gathered"]
+    assert [row["loop"] for row in rows] == ["Runner", "DataLoader", "gathered", "gathered, fused"]
     assert rows[1]["ratio"]["median"] == 1
     assert rows[2]["over_gathered"]["median"] == 0
     for row in rows:
