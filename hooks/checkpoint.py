@@ -65,13 +65,13 @@ class Checkpoint(Hook):
         """The run may have been killed between a step's checkpoint and its name as the best; or go on elsewhere."""
         from ..runner.checkpoint import link, step_file
 
-        if self.best_value is None:
+        if self.best_value is None or not runner.world.is_first:
             return
         folder = runner.work_dir / "checkpoints"
         step, best = step_file(folder, self.best_step), folder / "best.pt"
         if step.exists():
             link(step, best)
-        elif not best.exists() and runner.step == self.best_step:
+        elif not best.exists() and runner.step == self.best_step and not runner.world.saves_together:
             runner.save(keep=self.keep, best=True)
             runner.saver.wait()  # workers are started after this
         elif not best.exists():
@@ -103,7 +103,9 @@ class Checkpoint(Hook):
     def after_run(self, runner: Runner) -> None:
         if runner.stopping.in_haste:
             return
-        stopped = runner.is_between_steps and self.saved_at is not None and runner.step > self.saved_at
+        world = runner.world  # an error of one process alone leaves nobody to gather the parts with
+        can_save = runner.is_between_steps and (world.ends_together or not world.saves_together)
+        stopped = can_save and self.saved_at is not None and runner.step > self.saved_at
         path = runner.save(keep=self.keep, best=self.is_best) if stopped else None
         runner.saver.wait()
         if path:

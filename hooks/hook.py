@@ -89,10 +89,14 @@ class Hooks:
         self._acting = [name for name, hook in hooks.items() if _overrides(hook, "after_iter")]
 
     @classmethod
-    def build(cls, configs: Mapping[str, dict], recording: bool = True) -> Hooks:
-        """The hooks of a config; without those that only record, if this process is not to record."""
+    def build(cls, configs: Mapping[str, dict], recording: bool = True, saving: bool = False) -> Hooks:
+        """The hooks of a config; without those that only record, if this process is not to record; with those that save,
+        if each process has a part of what is saved."""
+        from .checkpoint import Checkpoint
+
         hooks = {name: HOOKS.build(config) for name, config in configs.items()}
-        return cls({name: hook for name, hook in hooks.items() if recording or not hook.only_records})
+        kept = (Checkpoint,) if saving else ()
+        return cls({k: hook for k, hook in hooks.items() if recording or not hook.only_records or isinstance(hook, kept)})
 
     @property
     def mix_labels(self) -> bool:

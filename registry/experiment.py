@@ -152,6 +152,9 @@ class Experiment:
         tf32: on CUDA, fp32 matrices and convolutions are multiplied in TF32 (10 bits of mantissa), as torch does with
             convolutions by itself. It holds for the whole process.
         keep_freed_memory: on a CPU under Linux, what a step frees is kept for the next one, in the whole process.
+        parallel: how several processes train: "ddp", each with all weights; "fsdp", each with a part of every weight,
+            of its gradient and of the optimizer's state.
+        sync_batchnorm: of several processes on CUDA, normalise batches by the images of all of them.
         imports: modules to import first, for what they register.
         plugins: folders whose Python files are imported first, for what they register.
     """
@@ -180,6 +183,8 @@ class Experiment:
     memory_format: Literal["contiguous", "channels_last", "auto"] = "contiguous"
     tf32: bool = True
     keep_freed_memory: bool = True
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    sync_batchnorm: bool = False
     imports: list[str] = field(default_factory=list)
     plugins: list[str] = field(default_factory=list)
 

@@ -43,14 +43,19 @@ class World:
         rank: which of the processes this one is, from 0.
         size: how many there are.
         local_rank: which of those on this machine.
+        saves_together: each has a part of what is saved, so that all must be there for it.
+
+    Attributes: `ends_together`, whether the run ends by what all know of.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
+    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0, saves_together: bool = False) -> None:
         self.rank = rank
         self.size = size
         self.local_rank = local_rank
         self.is_first = rank == 0
         self.part = rank, size
+        self.saves_together = saves_together
+        self.ends_together = False
 
     def sums(self, *numbers: int) -> list[int]:
         """Each number, added over the processes."""
@@ -164,6 +169,7 @@ class World:
 
     def error(self, message: str) -> UserError:
         """An error that all processes have found: one tells it, the others end as well."""
+        self.ends_together = self.size > 1
         return UserError(message if self.is_first else f"process {self.rank} ends for the reason that process 0 gives")
 
     def require_as_before(self, before: int, path: Path) -> None:
@@ -228,8 +234,11 @@ def what_must_agree(runner: Runner, state: Mapping[str, Any] | None) -> dict[str
     }
 
 
-def join() -> World:
+def join(saves_together: bool = False) -> World:
     """The World that torchrun has started this process in; without torchrun it is alone.
+
+    Args:
+        saves_together: see World.
 
     Joins the process group, once, with gloo for what is on the CPU and NCCL for what is on CUDA. At exit it is left.
 
@@ -256,7 +265,7 @@ def join() -> World:
                 f"process {rank} of {size} does not reach the others through {address}: {reason}"
             ) from error
         atexit.register(leave)
-    return World(rank, size, local_rank)
+    return World(rank, size, local_rank, saves_together)
 
 
 def leave() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..models.outputs import Outputs
+from .parallel import no_sync
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -104,7 +105,7 @@ class Forward:
 
     def no_sync(self) -> AbstractContextManager[None]:
         """Inside of it, gradients are those of this process alone: more are to be added to them."""
-        return nullcontext()
+        return no_sync(self.model)
 
 
 class ParallelForward(Forward):

@@ -15,6 +15,7 @@ from torch import nn
 from ..hooks.hook import Hook
 from ..registry import UserError
 from .checkpoint import newest_whole
+from .parallel import whole
 from .suspects import Suspects
 from .time_shares import OPTIMIZER
 
@@ -89,9 +90,9 @@ def broken_weights(model: nn.Module) -> list[str]:
     """The names of the parameters that are not finite."""
     parameters = {name: each.detach() for name, each in model.named_parameters() if each.is_floating_point()}
     # The norm first: a tenth of the time of a look at each. It alone may overflow.
-    if not parameters or bool(torch.nn.utils.get_total_norm(list(parameters.values())).isfinite()):
+    if not parameters or bool(whole(torch.nn.utils.get_total_norm(list(parameters.values()))).isfinite()):
         return []
-    return [name for name, parameter in parameters.items() if not bool(parameter.isfinite().all())]
+    return [name for name, parameter in parameters.items() if not bool(whole(parameter).isfinite().all())]
 
 
 def _told(broken: list[str]) -> str:

@@ -23,7 +23,7 @@ from ..registry.batch_size import lr_factor
 from ..registry.check import require_valid
 from ..registry.config import tells_places
 from ..registry.duration import to_steps
-from . import distributed, run_folder
+from . import distributed, parallel, run_folder
 from .account import accounted
 from .clipping import Clipping
 from .compute import build_forward
@@ -85,7 +85,7 @@ class Runner:
         self.stopwatch = Stopwatch()
         self.config = config if isinstance(config, Config) else config_from_dict(config)
         require_valid(self.config)
-        self.world = distributed.join()
+        self.world = distributed.join(saves_together=self.config.data.get("parallel") == "fsdp")
         start_logging(self.world.rank)
         self.experiment: Experiment = make_experiment(self.config.data)
         self.work_dir = Path(work_dir) if work_dir else run_folder.RUNS / self.config.name
@@ -101,8 +101,8 @@ class Runner:
         self.loss: Tensor
         self.logits: list[Tensor] = []
         self.device = torch.device("cpu")
-        self.saver = Saver(self.stopwatch)
-        self.hooks = Hooks.build(self.experiment.hooks, recording=self.world.is_first)
+        self.saver = Saver(self.stopwatch, writes=self.world.is_first)
+        self.hooks = Hooks.build(self.experiment.hooks, recording=self.world.is_first, saving=self.world.saves_together)
         self.stopping = Stopping(self.world, saves=self.hooks.save or not self.world.is_first)
         self.choices: Choices = dict(state["choices"]) if state else {}
         with same_choices(self.choices):
@@ -147,6 +147,7 @@ class Runner:
             for line in [*loaded.lines, *compare(self.config)]:
                 logger.info("%s", line)
         self.loss_function = LOSSES.build(experiment.loss)
+        self.model = parallel.prepare(self)
         self.freezing = Freezing(self.model, experiment.freeze, self.to_steps)
         self.freezing.require_none_of(unfilled, self.model)
         if self.freezing.whole_run and with_weights and experiment.weights is None:

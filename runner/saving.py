@@ -15,10 +15,14 @@ class Saver:
     """Writes checkpoints in a thread, one at a time.
 
     The thread is no daemon: a program that ends waits for it. What went wrong in it is raised by the next call here.
+
+    Args:
+        writes: False in a process that only has a part in gathering what another one writes.
     """
 
-    def __init__(self, stopwatch: Stopwatch | None = None) -> None:
+    def __init__(self, stopwatch: Stopwatch | None = None, writes: bool = True) -> None:
         self.stopwatch = stopwatch or Stopwatch()
+        self.writes = writes
         self._thread: Thread | None = None
         self._error: BaseException | None = None
 
@@ -32,6 +36,8 @@ class Saver:
             UserError: the state is not plain data and tensors, or the one before could not be written.
         """
         self.wait()
+        if not self.writes:
+            return step_file(folder, state["step"])
         snapshot = Snapshot(state).state
         self._thread = Thread(target=self._write, args=(snapshot, folder, keep, best), name="checkpoint")
         self._thread.start()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..datasets.loading.randomness import random_state, set_random_state
 from ..registry import UserError
+from .parallel import gathered, share_out_optimizer, shared_out
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -50,9 +51,9 @@ def state_of(runner: Runner) -> dict[str, Any]:
         "epoch": runner.epoch,
         "left": runner.hooks.left,
         "world_size": runner.world.size,
-        "model": runner.model.state_dict(),
+        "model": gathered(runner.model.state_dict(), runner.world.is_first),
         "loss": runner.loss_function.state_dict(),
-        "optimizer": runner.optimizer.state_dict(),
+        "optimizer": gathered(runner.optimizer.state_dict(), runner.world.is_first),
         "scaler": runner.update.scaler.state_dict(),
         "hooks": runner.hooks.state_dict(),
         "random": random_state(),
@@ -98,9 +99,10 @@ def restore(runner: Runner, state: dict[str, Any]) -> None:
             logger.warning("note: %s was %s and is %s: the run goes on, but not to the bit", name, was, here[name])
     runner.step, runner.epoch = state["step"], state["epoch"]
     runner.metrics, runner.evaluated_at = state["metrics"], state["evaluated_at"]
-    runner.model.load_state_dict(state["model"])
+    runner.model.load_state_dict(shared_out(state["model"], runner.model))
     runner.loss_function.load_state_dict(state["loss"])
     runner.optimizer.load_state_dict(state["optimizer"])
+    share_out_optimizer(runner.optimizer)
     runner.update.scaler.load_state_dict(state["scaler"])
     runner.hooks.load_state_dict(state["hooks"])
     runner.hooks.left = list(state["left"])

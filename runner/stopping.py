@@ -92,7 +92,8 @@ class Stopping:
         """Raise what ends the run, if it shall end: KeyboardInterrupt, or SystemExit with its exit status."""
         if self.world.size > 1:
             self._asked, save_now = self.world.largest(self._asked, self.save_now)
-            self.save_now = bool(save_now) and self.world.is_first  # who saves
+            self.save_now = bool(save_now) and (self.world.is_first or self.world.saves_together)
+            self.world.ends_together = bool(self._asked)
         if self._asked:
             raise _ending(self._asked)
 

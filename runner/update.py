@@ -14,6 +14,7 @@ from ..optim.fused import fuse
 from .clipping import Clipping
 from .distributed import ALONE, World
 from .forward import Forward, ParallelForward
+from .parallel import is_sharded, norms
 from .passes import in_passes
 from .remembered import Remembered
 from .time_shares import BACKWARD, FORWARD, HOOKS, OPTIMIZER, Stopwatch
@@ -42,7 +43,7 @@ class Update:
         stopwatch: Stopwatch | None = None,
     ) -> None:
         self.stopwatch = stopwatch or Stopwatch()
-        self.forward = forward if world.size == 1 else ParallelForward(forward)
+        self.forward = forward if world.size == 1 or is_sharded(forward.model) else ParallelForward(forward)
         self.loss = loss
         self.optimizer = optimizer
         fuse(optimizer, forward.device)
@@ -110,11 +111,10 @@ class Update:
         numbers = [*self.losses, self._mean_loss]
         if not self.scaler.is_enabled():
             # A norm of each: a tenth of the time of a look at every number.
-            gradients = [each.grad for each in self._parameters() if each.grad is not None]
-            norms = torch._foreach_norm(gradients) if gradients else []
-            if self.clipping.norm is not None and norms:
-                self._norm = torch.linalg.vector_norm(torch.stack(norms))  # of the whole: clipping takes it from here
-            numbers += norms
+            each_norm = norms([each.grad for each in self._parameters() if each.grad is not None])
+            if self.clipping.norm is not None and each_norm:
+                self._norm = torch.linalg.vector_norm(torch.stack(each_norm))  # of the whole: for clipping, too
+            numbers += each_norm
         # Their sum is finite if they are: one answer to wait for. None is so large that finite ones overflow.
         return math.isfinite(torch.stack(numbers).sum().item())
 
