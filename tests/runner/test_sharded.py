@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from knoll.registry import BACKBONES, BACKBONES as _BACKBONES
+from knoll.hooks.hook import Hook
+from knoll.registry import BACKBONES, HOOKS
 from knoll.runner import Runner, Trained
 from knoll.runner.checkpoint import load
 from knoll.runner.evaluate import evaluate
@@ -31,9 +35,23 @@ class Stacked(nn.Module):
         return self.blocks(self.first(images.flatten(1)))
 
 
+class Interrupt(Hook):
+    """In the second process, ends the run in the middle of the third step: by a signal, or by a mistake."""
+
+    def __init__(self, by: str) -> None:
+        self.by = by
+
+    def before_iter(self, runner: Runner) -> None:
+        if runner.step == 2 and runner.world.rank == 1:
+            if self.by == "mistake":
+                raise ValueError("a mistake")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.fixture(autouse=True)
 def stacked(tiny):
     BACKBONES.register_module(module=Stacked)
+    HOOKS.register_module(module=Interrupt)
     tiny["model"] = dict(
         type="ImageClassifier", backbone=dict(type="Stacked"), head=dict(type="LinearHead", num_classes=4)
     )
@@ -41,7 +59,7 @@ def stacked(tiny):
     tiny["optimizer"] = dict(type="AdamW", lr=0.01)
     tiny["parallel"] = "fsdp"
     yield
-    del BACKBONES.module_dict["Stacked"]
+    del BACKBONES.module_dict["Stacked"], HOOKS.module_dict["Interrupt"]
 
 
 def train(config: dict[str, Any], folder: str, resume: str | None = None) -> tuple[int, dict[str, float], list[str]]:
@@ -58,8 +76,12 @@ def furthest(first: dict[str, Any], second: dict[str, Any]) -> float:
 
 def test_a_block_is_a_member_of_a_stack_that_is_made_of_modules():
     model = Stacked()
-    outer, last = model.blocks
-    assert blocks(model) == [last, outer[1][0], outer[1], outer][:0] or blocks(model)
+    first, second = model.blocks
+    assert isinstance(first, nn.Sequential)
+    inner = first[1]
+    assert isinstance(inner, nn.Sequential)
+    assert blocks(model) == [second, inner[0], inner, first]
+    assert blocks(nn.Sequential(nn.Linear(2, 2), nn.ReLU())) == []
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -75,3 +97,61 @@ def test_the_weights_are_those_of_one_process(tiny, processes, count, optimizer)
     assert [each.value[2] for each in found] == [["DTensor"]] * count
     assert all(each.value[1] == pytest.approx(whole[1], abs=1e-6) for each in found)
     assert furthest(load("parts/checkpoints/last.pt"), load("whole/checkpoints/last.pt")) < 1e-6
+
+
+def test_a_checkpoint_is_a_whole_one_and_continues_to_the_bit(tiny, processes, differences):
+    """Written by two processes, read by one as any other; continued by two with what they would have had."""
+    tiny["model"]["head"]["dropout"] = 0.2
+    tiny["hooks"]["checkpoint"]["keep"] = 99
+    found = processes(2, train, tiny, "run")
+    resumed = processes(2, train, tiny, "resumed", "run/checkpoints/step_00000004.pt")
+    assert [each.status for each in (*found, *resumed)] == [0] * 4, (found, resumed)
+    last, again = (load(f"{folder}/checkpoints/last.pt") for folder in ("run", "resumed"))
+    parts = ("step", "model", "optimizer", "metrics", "random")
+    assert not differences({key: last[key] for key in parts}, {key: again[key] for key in parts})
+    moments = [each["exp_avg"] for each in last["optimizer"]["state"].values()]
+    assert [each.shape for each in moments] == [each.shape for each in last["model"].values()]
+
+    trained = Trained("run/checkpoints/last.pt")
+    loaders = trained.evaluation_loaders()
+    assert evaluate(trained.forward, loaders, trained.loss, trained.new_metrics()) == found[0].value[1]
+
+
+@pytest.mark.parametrize(("by", "status", "steps"), [("signal", 143, [2, 3]), ("mistake", 1, [2])])
+def test_a_run_that_is_stopped_is_saved_if_all_know_of_it(tiny, processes, by, status, steps):
+    """An error of one process alone leaves the last checkpoint; nobody waits for parts that will not come."""
+    tiny["hooks"]["interrupt"] = dict(type="Interrupt", by=by)
+    found = processes(2, train, tiny, "run", timeout=40)
+    assert [each.status for each in found] == [status] * 2, found
+    files = sorted(path.name for path in Path("run/checkpoints").glob("step_*.pt"))
+    assert files == [f"step_{step:08d}.pt" for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (dict(precision="fp16"), "take 'bf16'"),
+        (dict(channels_last=True), "channels_last orders whole weights"),
+        (dict(freeze={"backbone.first": "1ep"}), "freeze can thaw nothing"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(tiny, processes, change, said):
+    found = processes(2, train, tiny | change, "run")
+    assert [each.status for each in found] == [1, 1]
+    assert all(each.value.startswith("ConfigError: parallel='fsdp': ") and said in each.value for each in found)
+
+
+def test_an_average_of_the_weights_is_refused(tiny, processes):
+    tiny["hooks"]["ema"] = dict(type="EMA")
+    found = processes(2, train, tiny, "run")
+    assert all("the hook ema keeps a whole model in each process" in each.value for each in found)
+
+
+def test_what_is_frozen_for_the_whole_run_stays(tiny, processes):
+    tiny["freeze"] = ["backbone.first"]
+    begun = Runner(tiny, "unused").model.state_dict()
+    found = processes(2, train, tiny, "run")
+    assert [each.status for each in found] == [0, 0], found
+    ended = load("run/checkpoints/last.pt")["model"]
+    same = {name for name, value in ended.items() if torch.equal(value, begun[name])}
+    assert same == {"backbone.first.weight", "backbone.first.bias"}
