@@ -90,13 +90,14 @@ class Hooks:
 
     @classmethod
     def build(cls, configs: Mapping[str, dict], recording: bool = True, saving: bool = False) -> Hooks:
-        """The hooks of a config; without those that only record, if this process is not to record; with those that save,
-        if each process has a part of what is saved."""
+        """The hooks of a config. Those that only record are left out of a process that is not to record; but for those
+        that save, if it has a part of what is saved."""
         from .checkpoint import Checkpoint
 
         hooks = {name: HOOKS.build(config) for name, config in configs.items()}
         kept = (Checkpoint,) if saving else ()
-        return cls({k: hook for k, hook in hooks.items() if recording or not hook.only_records or isinstance(hook, kept)})
+        here = {k: each for k, each in hooks.items() if recording or not each.only_records or isinstance(each, kept)}
+        return cls(here)
 
     @property
     def mix_labels(self) -> bool:

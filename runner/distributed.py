@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -171,16 +170,6 @@ class World:
         """An error that all processes have found: one tells it, the others end as well."""
         self.ends_together = self.size > 1
         return UserError(message if self.is_first else f"process {self.rank} ends for the reason that process 0 gives")
-
-    def require_as_before(self, before: int, path: Path) -> None:
-        """A run goes on with as many processes as before: another number is another batch.
-
-        Raises:
-            UserError: names both numbers.
-        """
-        if before != self.size:
-            remedy = f"torchrun --nproc-per-node={before}" if before > 1 else "python, without torchrun"
-            raise UserError(f"{path} was written by {before} processes, now there are {self.size}: start with {remedy}")
 
     @contextmanager
     def explained(self) -> Iterator[None]:

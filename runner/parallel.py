@@ -57,7 +57,8 @@ def _require_shardable(runner: Runner) -> None:
     averages = [name for name, hook in hooks.items() if hook.averages_as]
     thaws = isinstance(experiment.freeze, dict) and any(until != "100%" for until in experiment.freeze.values())
     reasons = {
-        "precision='fp16' scales gradients by what one process sees of them: take 'bf16'": experiment.precision == "fp16",
+        "precision='fp16' scales gradients by what one process sees of them: take 'bf16'": experiment.precision
+        == "fp16",
         "compile has not been shown to give the same result: leave it out": experiment.compile,
         "channels_last orders whole weights, and here are parts of them: leave it out": experiment.channels_last,
         f"the hook {', '.join(averages)} keeps a whole model in each process: leave it out": averages,

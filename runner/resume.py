@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from ..registry import HOOKS, UserError, make_experiment
 from .checkpoint import load, newest_whole
 from .run_folder import RUNS, runs_of
 from .state_kinds import fitting
+from .world_size import require_allowed
 
 if TYPE_CHECKING:
     from .distributed import World
@@ -57,27 +58,30 @@ def folder_of(checkpoint: Path) -> Path:
     return parent.parent if parent.name == "checkpoints" else checkpoint.parent
 
 
-def load_same(path: Path, config: Mapping, world: World) -> dict[str, Any]:
+def load_same(path: Path, config: Mapping, world: World, allow_world_size: bool = False) -> dict[str, Any]:
     """Read a checkpoint to continue from.
+
+    Args:
+        allow_world_size: go on with another number of processes; then how they divide a step may be another, too.
 
     Raises:
         UserError: it is damaged, of another experiment, or of another number of processes.
     """
     state = load(path)
-    world.require_as_before(state["world_size"], path)
-    require_same(state["config"], config, path)
+    may_differ = require_allowed(state["world_size"], world, path, allow_world_size)
+    require_same(state["config"], config, path, may_differ)
     return state
 
 
-def require_same(old: Mapping, new: Mapping, path: Path) -> None:
-    """Refuse to continue a run as another experiment; what only records or reads may change.
+def require_same(old: Mapping, new: Mapping, path: Path, may_differ: Collection[str] = ()) -> None:
+    """Refuse to continue a run as another experiment; what only records or reads may change, and what `may_differ`.
 
     Raises:
         UserError: the configs differ; lists every difference with both values.
     """
     with fitting(path):
         differences = _differences(_what_counts(old), _what_counts(new))
-    if differences:
+    if differences := [each for each in differences if each[0] not in may_differ]:
         listed = "".join(f"\n  {key}: was {was!r}, is {now!r}" for key, was, now in differences)
         raise UserError(
             f"{path} was written by another experiment:{listed}\n"

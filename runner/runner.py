@@ -70,6 +70,7 @@ class Runner:
         config: a Config, or the dict of one. Every mistake in it is reported before anything is built.
         work_dir: where the run is kept; by default `runs/<config name>/<time>`.
         resume: a checkpoint file to continue from.
+        allow_world_size: with another number of processes, too, if each step stays what it was.
 
     Attributes that hooks read: `model`, `optimizer`, `device`, `step` (updates done), `epoch` (from 0), `batches`
     (of this update), `loss`, `logits` (one tensor per batch), `metrics` (of the last evaluation), `work_dir`, `world`.
@@ -80,7 +81,11 @@ class Runner:
 
     @tells_places
     def __init__(
-        self, config: Config | dict, work_dir: str | Path | None = None, resume: str | Path | None = None
+        self,
+        config: Config | dict,
+        work_dir: str | Path | None = None,
+        resume: str | Path | None = None,
+        allow_world_size: bool = False,
     ) -> None:
         self.stopwatch = Stopwatch()
         self.config = config if isinstance(config, Config) else config_from_dict(config)
@@ -92,7 +97,7 @@ class Runner:
         self.lr_factor = lr_factor(self.experiment, self.world.size)
         self._named_by_time, self._resumes = work_dir is None, resume is not None
         run_folder.require_usable(self.work_dir, resume)
-        state = load_same(Path(resume), self.config.data, self.world) if resume else None
+        state = load_same(Path(resume), self.config.data, self.world, allow_world_size) if resume else None
 
         self.step = self.epoch = self.evaluated_at = 0
         self.metrics: dict[str, float] = {}

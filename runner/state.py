@@ -12,6 +12,7 @@ from torch import Tensor
 from ..datasets.loading.randomness import random_state, set_random_state
 from ..registry import UserError
 from .parallel import gathered, share_out_optimizer, shared_out
+from .world_size import require_same_steps
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -84,6 +85,7 @@ def restore(runner: Runner, state: dict[str, Any]) -> None:
     Raises:
         UserError: the data has other classes, another number of images, or other labels.
     """
+    require_same_steps(runner, state)
     if state["classes"] != runner.classes:
         raise UserError(f"the checkpoint's classes are {state['classes']}, the data's are {runner.classes}")
     if state["samples"] != (samples := len(runner.train_loader.dataset)):

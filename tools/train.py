@@ -41,6 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Where there is nothing to continue a new run begins; with --resume=must it is an error",
     )
     arguments.add_argument(
+        "--allow-world-size",
+        action="store_true",
+        help="continue with another number of processes, if a step stays what it was: processes x train.batch_size x "
+        "accumulate, of which the latter two may then be changed",
+    )
+    arguments.add_argument(
         "--time-limit",
         type=_seconds,
         metavar="3h50m",
@@ -71,7 +77,7 @@ def _train(config: Config, options: argparse.Namespace, deadline: float | None) 
                 print("nothing to resume: the newest run of this config has no checkpoint; starting a new run")
             else:
                 folder = folder or folder_of(checkpoint)
-        runner = Runner(config, folder, resume=checkpoint)
+        runner = Runner(config, folder, checkpoint, options.allow_world_size)
         runner.train(deadline)
     except BrokenPipeError as error:  # else it would pass for a tool whose output is read no further: exit status 0
         raise UserError("the run is not finished: what it prints has no reader any more (Broken pipe)") from error

@@ -156,7 +156,7 @@ class TrainLoader(_Loader):
         self.sampler = sampler
         self.part = part
         try:
-            self.starts = _starts(len(sampler), self.batch_size, drop_last, part[1])
+            self.starts = batch_starts(len(sampler), self.batch_size, drop_last, part[1])
         except (MemoryError, OverflowError) as error:
             raise ConfigError("train.sampler: an epoch of so many samples does not fit into memory") from error
         self.batches_per_epoch = len(self.starts) - 1
@@ -192,7 +192,7 @@ class TrainLoader(_Loader):
         return slice(start + (end - start) * rank // parts, start + (end - start) * (rank + 1) // parts)
 
 
-def _starts(samples: int, batch_size: int, drop_last: bool, parts: int) -> list[int]:
+def batch_starts(samples: int, batch_size: int, drop_last: bool, parts: int) -> list[int]:
     """Where the batches of an epoch begin, those of all parts together, and where the last one ends."""
     if drop_last:
         return list(range(0, samples + 1, batch_size * parts))
