@@ -27,6 +27,7 @@ T = TypeVar("T")
 TIMEOUT = timedelta(minutes=10)
 # What gloo, NCCL and the store behind them say when another process is no longer there.
 GONE = ("closed by peer", "reset by peer", "Broken pipe", "refused", "remote process exited", "recvValue failed")
+_RESUME = "Start all of them again with --resume to continue from the last checkpoint"
 
 
 class LostProcess(UserError):
@@ -172,8 +173,11 @@ class World:
         return UserError(message if self.is_first else f"process {self.rank} ends for the reason that process 0 gives")
 
     @contextmanager
-    def explained(self) -> Iterator[None]:
+    def explained(self, remedy: str = _RESUME) -> Iterator[None]:
         """Say in words what went wrong if another process is gone.
+
+        Args:
+            remedy: what to do then.
 
         Raises:
             LostProcess: in place of torch's own error.
@@ -190,10 +194,7 @@ class World:
                 what = f"has not answered for {TIMEOUT.total_seconds() / 60:.0f} minutes"
             else:
                 raise
-            raise LostProcess(
-                f"process {self.rank} of {self.size} stops: another one {what}. Start all of them again with --resume "
-                "to continue from the last checkpoint"
-            ) from error
+            raise LostProcess(f"process {self.rank} of {self.size} stops: another one {what}. {remedy}") from error
 
 
 ALONE = World()

@@ -34,7 +34,9 @@ def prepare(runner: Runner) -> nn.Module:
     if experiment.sync_batchnorm:
         if device.type == "cpu":
             raise ConfigError("sync_batchnorm: torch synchronises batch normalisation on CUDA only: leave it out here")
-        from timm.layers import convert_sync_batchnorm  # torch's own would lose the activations of timm's layers
+        from timm.layers.norm_act import (
+            convert_sync_batchnorm,
+        )  # torch's own would lose the activations of timm's layers
 
         model = convert_sync_batchnorm(model)
     if experiment.parallel == "fsdp":
@@ -44,7 +46,7 @@ def prepare(runner: Runner) -> nn.Module:
 
 
 def _device(runner: Runner) -> torch.device:
-    placements = [hook for hook in runner.hooks.by_name.values() if isinstance(hook, DevicePlacement)]
+    placements: list[Any] = [hook for hook in runner.hooks.by_name.values() if isinstance(hook, DevicePlacement)]
     return placements[-1].device if placements else torch.device("cpu")
 
 

@@ -29,6 +29,7 @@ from ..registry.check import averages
 from . import checkpoint
 from .compute import build_forward
 from .data import build_evaluation_loaders
+from .distributed import ALONE, World
 from .known_holes import warn_of_known_holes
 from .labels import all_labels, is_multi_label, require_fitting, require_known_classes
 from .metrics import MetricSet
@@ -55,6 +56,7 @@ class Trained:
             from anywhere; what it names is code.
         ema: take the weights that a hook averaged, or those themselves. By default those that the run's best goes by:
             averaged ones after `Checkpoint(best="val_ema/top1")`.
+        world: the processes that measure it together.
 
     Attributes: `forward` (images to logits, in evaluation mode), `experiment`, `name`, `classes`, `num_classes`,
     `loss`, `sources`, `step`, `device`, `recorded`: the metrics that training measured at that step with these weights,
@@ -72,6 +74,7 @@ class Trained:
         device: str = "auto",
         trust: bool = False,
         ema: bool | None = None,
+        world: World = ALONE,
     ) -> None:
         warn_of_known_holes()
         config, state = _read(Path(path), overrides, trust)
@@ -91,7 +94,8 @@ class Trained:
         own = {f"{name}{self.suffix}" for name in self._trained_with}
         self.recorded = {name: value for name, value in recorded.items() if name.partition("/")[0] in own}
 
-        self.device = DevicePlacement(device).device
+        self._part = world.part
+        self.device = world.own_device(DevicePlacement(device).device)
         model = MODELS.build(self.experiment.model)
         self.loss = LOSSES.build(self.experiment.loss)
         self.report: list[str] = []
@@ -132,7 +136,7 @@ class Trained:
             return self.sources.get(name) if same else None
 
         with same_choices(self.choices):
-            loaders = build_evaluation_loaders(chosen, self.experiment.seed, source_for)
+            loaders = build_evaluation_loaders(chosen, self.experiment.seed, source_for, self._part)
         for name, loader in loaders.items():
             loader.to(self.device)
             self.sources[name] = source = name_source(loader.dataset, chosen[name].dataset)

@@ -82,7 +82,7 @@ def require_same_steps(runner: Runner, state: Mapping[str, Any]) -> None:
         raise runner.world.error(
             f"with another number of processes the steps would be others:\n  was: {was}{_epoch(before)}\n"
             f"  is:  {now}{_epoch(after)}\nThe learning rate is that of the former, and its schedule counts the steps. "
-            f"{_remedy(was, runner.world.size, samples, drop_last)}"
+            f"{remedy(was, runner.world.size, samples, drop_last)}"
         )
     logger.warning(
         "note: the run goes on with another number of processes: %s; it was %s. Each step has the images that it would "
@@ -97,7 +97,7 @@ def _epoch(steps: list[int]) -> str:
     return f", {len(steps) - 1} steps an epoch, the last one of {steps[-1] - steps[-2]}"
 
 
-def _remedy(was: Division, processes: int, samples: int, drop_last: bool) -> str:
+def remedy(was: Division, processes: int, samples: int, drop_last: bool) -> str:
     """What makes the same steps: with batches that are no larger, if there is such, and as large as can be."""
     wanted = was.steps(samples, drop_last)
     sizes, rest = range(1, was.images // processes + 1), was.images % processes

@@ -4,6 +4,7 @@
     python tools/test.py best.pt --set val --out predictions.csv
     python tools/test.py best.pt evaluation.val.dataset.root=data/other_photos
     python tools/test.py configs/resnet20_cifar10.py weights=resnet20-12fca82f.th
+    torchrun --nproc-per-node=2 tools/test.py best.pt
 
 The checkpoint holds the config; overrides change it. Metrics are printed with all their digits, and compared with
 those that training recorded for the same step. Of a config, the `weights` are measured: files that others trained.
@@ -14,15 +15,19 @@ each class, all classes that are more probable than not, joined by `|`; if it le
 
 from __future__ import annotations
 
+import argparse
 import csv
-import os
 import sys
 from argparse import BooleanOptionalAction
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from knoll.registry import UserError
 from knoll.tools.cli import EMA_HELP, NOT_UNICODE, OVERRIDES_HELP, parser, run
+
+if TYPE_CHECKING:
+    from knoll.runner import Trained
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,12 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--ema", action=BooleanOptionalAction, help=EMA_HELP)
     arguments.add_argument("--trust", action="store_true", help="import the code that the checkpoint's config names")
     options = arguments.parse_intermixed_args(argv)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("test measures in one process: start it with python, not with torchrun")
     if extra := [word for word in options.overrides if "=" not in word]:
         raise UserError(f"{extra[0]} is not key=value: name one checkpoint at a time")
 
     from knoll.runner import Trained
+    from knoll.runner.distributed import join
     from knoll.runner.evaluate import evaluate
     from knoll.runner.labels import all_labels, meaning_of
     from knoll.runner.views import build_views
@@ -49,20 +53,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.out:
         require_writable("--out", options.out, (".csv",))
 
-    trained = Trained(options.checkpoint, options.overrides, options.device, options.trust, options.ema)
+    world = join()
+    trained = Trained(options.checkpoint, options.overrides, options.device, options.trust, options.ema, world)
     loaders = trained.evaluation_loaders(options.set)
     classes = trained.classes or [str(number) for number in range(trained.num_classes)]
     meanings = {name: meaning_of(all_labels(loader), trained.multi_label) for name, loader in loaders.items()}
-    rows: list[dict] = []
+    images = {f"the number of images of {name}": len(loader.dataset) for name, loader in loaders.items()}
+    world.require_same({"the step of the checkpoint": trained.step, **images})
+    rows: dict[tuple[str, int], dict] = {}
 
     def keep(name: str, batch, logits) -> None:
-        rows.extend(predictions(loaders[name].dataset, name, classes, batch, logits, meanings[name]))
+        told = predictions(loaders[name].dataset, name, classes, batch, logits, meanings[name])
+        rows.update({(name, row["index"]): row for row in told})  # of several processes one may see a batch twice
 
     views = build_views(trained.experiment.evaluation, loaders, trained.forward.model, trained.loss)
     on_batch = keep if options.out else None
-    metrics = evaluate(
-        trained.forward, loaders, trained.loss, trained.new_metrics(), on_batch, views, suffix=trained.suffix
-    )
+    measured = trained.forward, loaders, trained.loss, trained.new_metrics(), on_batch, views
+    with world.explained("Start all of them again"):
+        metrics = evaluate(*measured, suffix=trained.suffix, world=world)
+        rows = {key: row for part in world.collect(rows) for key, row in part.items()}
+    if world.is_first:
+        report(trained, metrics, views, options)
+        if options.out:
+            order = list(loaders)
+            with written_whole(options.out) as partial:
+                write([rows[key] for key in sorted(rows, key=lambda key: (order.index(key[0]), key[1]))], partial)
+            print(f"{len(rows)} predictions: {options.out}")
+    return 0
+
+
+def report(trained: Trained, metrics: dict[str, float], views: Mapping, options: argparse.Namespace) -> None:
+    """Print what was measured, of what data, and what training had recorded where that was another."""
     print(*trained.report, sep="\n", end="\n" if trained.report else "")
     if not trained.report:
         print(f"{options.checkpoint}  step {trained.step}  {trained.which}".rstrip())
@@ -73,11 +94,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         recorded = trained.recorded.get(name)
         note = "" if recorded in (None, value) or options.overrides else f"  (training recorded {recorded!r})"
         print(f"{name}: {value!r}  ({source}){note}")
-    if options.out:
-        with written_whole(options.out) as partial:
-            write(rows, partial)
-        print(f"{len(rows)} predictions: {options.out}")
-    return 0
 
 
 def predictions(dataset, name: str, classes: list[str], batch, logits, meaning: str) -> list[dict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import signal
 from pathlib import Path
@@ -14,7 +15,7 @@ from knoll.hooks.hook import Hook
 from knoll.registry import HOOKS
 from knoll.runner import Runner
 from knoll.runner.checkpoint import load
-from knoll.runner.world_size import Division, _remedy
+from knoll.runner.world_size import Division, remedy
 
 
 class Kill(Hook):
@@ -45,8 +46,6 @@ def plain(tiny) -> dict[str, Any]:
 
 def train(config: dict[str, Any], folder: str, resume: str | None = None) -> list[str]:
     """What was logged as a warning."""
-    import logging
-
     lines: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: lines.append(record.getMessage())  # pyright: ignore[reportAttributeAccessIssue]
@@ -143,7 +142,7 @@ def test_as_many_processes_may_not_divide_a_step_otherwise(plain, processes):
     ],
 )
 def test_what_is_advised_makes_the_same_steps(was, processes, samples, drop_last, advised):
-    assert advised in _remedy(was, processes, samples, drop_last)
+    assert advised in remedy(was, processes, samples, drop_last)
 
 
 def test_the_steps_of_an_epoch():
