@@ -190,6 +190,30 @@ def test_torchrun_stops_is_continued_and_ends(tiny, working_directory, processes
     figure("SIGTERM to torchrun with 2 processes: step 3 saved once; --resume ends with the uninterrupted run's bits")
 
 
+@pytest.mark.row(43)
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_torchrun_starts_all_again_after_one_is_killed(tiny, working_directory, processes, rank, figure):
+    """One command: --resume begins a run where there is none, and continues it in every restart."""
+    assert [each.status for each in processes(2, train, tiny, "whole")] == [0, 0]
+    Path("tiny.yaml").write_text(yaml.safe_dump(with_signal(tiny, rank=rank, step=5, name="SIGKILL", at="step")))
+    said, errors = "", ""
+    # Else the processes that are started again may find the addresses of those that are gone (pytorch issue 135712).
+    own_store = dict(TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
+    running = start([*TORCHRUN, "--max-restarts=1", *TRAIN, "--resume"], **own_store)
+    try:
+        said, errors = running.communicate(timeout=200)
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode == 0, said + errors
+    assert said.count("nothing to resume") >= 1
+    assert said.count("continuing from run/checkpoints/step_0000000") == 1
+    same = same_end("run", "whole")
+    figure(f"torchrun --max-restarts=1, SIGKILL to process {rank} of 2: continued, the bits of a whole run: {same}")
+    assert same
+
+
 def wait_for(path: Path, running: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 60
     while not path.exists():
