@@ -34,7 +34,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import multiprocessing, nn
+from torch import nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from knoll.hooks.hook import Hook
@@ -45,7 +46,7 @@ from .report import Table
 from .timing import median, ratio
 
 SAMPLES, CLASSES = 1920, 10
-OPTIMIZER = dict(lr=0.01, momentum=0.9)
+OPTIMIZER: dict[str, Any] = dict(lr=0.01, momentum=0.9)
 
 
 class Case(NamedTuple):
@@ -58,9 +59,7 @@ class Case(NamedTuple):
 
     @property
     def model(self) -> dict[str, Any]:
-        return dict(
-            type="ImageClassifier", backbone=self.backbone, head=dict(type="LinearHead", num_classes=CLASSES)
-        )
+        return dict(type="ImageClassifier", backbone=self.backbone, head=dict(type="LinearHead", num_classes=CLASSES))
 
 
 CASES = {
@@ -108,7 +107,7 @@ def measure(name: str, count: int, turns: int) -> dict[str, list[float]]:
         images = generator.integers(0, 256, (SAMPLES, *shape), dtype=np.uint8)
         np.savez(Path(folder, "arrays.npz"), train_images=images, train_labels=np.arange(SAMPLES) % CLASSES)
         # Spawned: a copy of this process would have its threads.
-        multiprocessing.spawn(_process, (name, count, turns, port, folder), nprocs=count)
+        spawn(_process, (name, count, turns, port, folder), nprocs=count)
         return json.loads(Path(folder, "taken.json").read_text())
 
 

@@ -58,11 +58,12 @@ def _require_shardable(runner: Runner) -> None:
     experiment, hooks = runner.experiment, runner.hooks.by_name
     averages = [name for name, hook in hooks.items() if hook.averages_as]
     thaws = isinstance(experiment.freeze, dict) and any(until != "100%" for until in experiment.freeze.values())
+    fp16 = experiment.precision not in ("fp32", "bf16")  # "auto" may take it
+    ordered = experiment.memory_format != "contiguous"
     reasons = {
-        "precision='fp16' scales gradients by what one process sees of them: take 'bf16'": experiment.precision
-        == "fp16",
+        "under fp16 gradients are scaled by what one process sees of them: take precision='bf16'": fp16,
         "compile has not been shown to give the same result: leave it out": experiment.compile,
-        "channels_last orders whole weights, and here are parts of them: leave it out": experiment.channels_last,
+        "memory_format orders whole weights, and here are parts of them: leave it out": ordered,
         f"the hook {', '.join(averages)} keeps a whole model in each process: leave it out": averages,
         "freeze can thaw nothing during the run: name what is frozen for all of it": thaws,
         "the loss has parameters of its own, which are in no block": list(runner.loss_function.parameters()),
@@ -134,6 +135,13 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor  # pyright: ignore
 
 
+def norms(tensors: list[Tensor]) -> list[Tensor]:
+    """The norm of each tensor; one of all of them, if the processes have a part of each. All must call it then."""
+    if any(hasattr(each, "full_tensor") for each in tensors):
+        return [whole(torch.nn.utils.get_total_norm(tensors))]
+    return list(torch._foreach_norm(tensors)) if tensors else []  # pyright: ignore[reportPrivateImportUsage]
+
+
 def gathered(state: Any, keep: bool) -> Any:
     """A state with whole tensors on the CPU where the processes have a part each: as one process would have it.
 
@@ -167,6 +175,9 @@ def shared_out(state: Mapping[str, Tensor], like: nn.Module) -> Mapping[str, Ten
 
 def share_out_optimizer(optimizer: torch.optim.Optimizer) -> None:
     """After an optimizer has loaded a whole state, leave this process its part of it. All must call it."""
+    for group in optimizer.param_groups:
+        if any(hasattr(each, "full_tensor") for each in group["params"]) and "fused" in group:
+            group["fused"] = optimizer.defaults["fused"]  # not that of one process, whose weights were whole
     for parameter, state in optimizer.state.items():
         if hasattr(parameter, "full_tensor"):
             for key, value in state.items():

@@ -46,7 +46,8 @@ class Update:
         self.forward = forward if world.size == 1 or is_sharded(forward.model) else ParallelForward(forward)
         self.loss = loss
         self.optimizer = optimizer
-        fuse(optimizer, forward.device)
+        if not is_sharded(forward.model):  # torch has no fused SGD for parts of weights
+            fuse(optimizer, forward.device)
         self.clipping = clipping or Clipping()
         self.world = world
         # Only fp16 has so few exponent bits that small gradients vanish unless the loss is scaled up.

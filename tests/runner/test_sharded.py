@@ -130,8 +130,9 @@ def test_a_run_that_is_stopped_is_saved_if_all_know_of_it(tiny, processes, by, s
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (dict(precision="fp16"), "take 'bf16'"),
-        (dict(channels_last=True), "channels_last orders whole weights"),
+        (dict(precision="fp16"), "take precision='bf16'"),
+        (dict(memory_format="channels_last"), "memory_format orders whole weights"),
+        (dict(compile=True), "compile has not been shown"),
         (dict(freeze={"backbone.first": "1ep"}), "freeze can thaw nothing"),
     ],
 )
