@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import torch
-from torch import _foreach_abs, _foreach_add_, _foreach_copy_, _foreach_mul  # pyright: ignore[reportPrivateImportUsage]
+from torch import _foreach_abs, _foreach_add_, _foreach_mul  # pyright: ignore[reportPrivateImportUsage]
 from torch.nn.utils import get_total_norm
 
 from ..registry import OPTIMIZERS
@@ -78,7 +78,8 @@ class SAM(torch.optim.Optimizer):
             yield
         finally:
             with torch.no_grad():
-                _foreach_copy_(weights, before)
+                for weight, old in zip(weights, before, strict=True):  # weights in parts know no copy of all at once
+                    weight.copy_(old)
 
     def step(self, closure: Any = None) -> Any:
         return self._base_optimizer.step(closure)

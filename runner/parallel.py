@@ -66,6 +66,7 @@ def _require_shardable(runner: Runner) -> None:
         "memory_format orders whole weights, and here are parts of them: leave it out": ordered,
         f"the hook {', '.join(averages)} keeps a whole model in each process: leave it out": averages,
         "freeze can thaw nothing during the run: name what is frozen for all of it": thaws,
+        "clip_agc goes by the norms of whole units: take clip_norm": experiment.clip_agc is not None,
         "the loss has parameters of its own, which are in no block": list(runner.loss_function.parameters()),
     }
     for reason, is_so in reasons.items():

@@ -99,6 +99,32 @@ def test_the_weights_are_those_of_one_process(tiny, processes, count, optimizer)
     assert furthest(load("parts/checkpoints/last.pt"), load("whole/checkpoints/last.pt")) < 1e-6
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(clip_norm=0.05),
+        dict(clip_norm=None, clip_value=0.002),
+        dict(optimizer=dict(type="SAM", base_optimizer=dict(type="SGD", lr=0.01), rho=0.1, adaptive=True)),
+        dict(optimizer=dict(type="Lookahead", base_optimizer=dict(type="SGD", lr=0.01), k=2)),
+    ],
+    ids=["clip_norm", "clip_value", "SAM", "Lookahead"],
+)
+def test_what_looks_at_gradients_and_weights_sees_the_whole_of_them(tiny, processes, settings):
+    tiny |= settings
+    tiny["train"]["batch_size"] = 6
+    train(tiny, "whole")
+    tiny["train"]["batch_size"] = 3
+    found = processes(2, train, tiny, "parts")
+    assert [each.status for each in found] == [0, 0], found
+    assert furthest(load("parts/checkpoints/last.pt"), load("whole/checkpoints/last.pt")) < 1e-6
+
+
+def test_adaptive_clipping_is_refused(tiny, processes):
+    tiny |= dict(clip_norm=None, clip_agc=0.01)
+    found = processes(2, train, tiny, "run")
+    assert "parallel='fsdp': clip_agc" in str(found[0])
+
+
 def test_a_checkpoint_is_a_whole_one_and_continues_to_the_bit(tiny, processes, differences):
     """Written by two processes, read by one as any other; continued by two with what they would have had."""
     tiny["model"]["head"]["dropout"] = 0.2
