@@ -14,6 +14,11 @@ from ..models.checkpointing import buffers_kept
 T = TypeVar("T")
 
 
+def passes(optimizer: Any) -> int:
+    """How many forward and backward passes a step takes."""
+    return 2 if hasattr(optimizer, "ascended") else 1
+
+
 def in_passes(gradients: Callable[[], T], optimizer: Any, modules: Sequence[nn.Module]) -> T:
     """Compute gradients; for an optimizer with a method `ascended`, as SAM has, once more at the weights inside of it.
 
@@ -26,7 +31,7 @@ def in_passes(gradients: Callable[[], T], optimizer: Any, modules: Sequence[nn.M
     Returns:
         what the first call did.
     """
-    if not hasattr(optimizer, "ascended"):
+    if passes(optimizer) == 1:
         return gradients()
     before = random_state()
     result = gradients()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .arithmetic import peak, training_flops
+from .passes import passes
 from .time_shares import PARTS, in_percent
 
 if TYPE_CHECKING:
@@ -60,9 +61,8 @@ def _flops(runner: Runner, images_per_second: float) -> str | None:
     if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
         return None  # spread over the processes (DTensor): a forward pass of one alone would wait for the others
     one = runner.batches[-1].images[:1].to(runner.device)
-    passes = 2 if hasattr(runner.optimizer, "ascended") else 1  # SAM's
     try:
-        rate = passes * training_flops(model, one) * images_per_second
+        rate = passes(runner.optimizer) * training_flops(model, one) * images_per_second
         most, what = peak(runner.device, runner.forward.precision, runner.experiment.tf32)
     except Exception:  # a model may do anything; and the run is over, so that no figure is worth an error
         return None
