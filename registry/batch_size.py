@@ -95,15 +95,3 @@ def _told(experiment: Experiment, processes: int) -> str:
 def _stated_lr(optimizer: Mapping[str, Any]) -> float | None:
     inner = optimizer.get("base_optimizer")
     return optimizer.get("lr") if inner is None else _stated_lr(inner)
-
-
-def with_lr(optimizer: Mapping[str, Any], lr: float) -> dict[str, Any]:
-    """The config of an optimizer with another learning rate: of the innermost, where one is around another."""
-    inner = optimizer.get("base_optimizer")
-    return {**optimizer, **(dict(lr=lr) if inner is None else dict(base_optimizer=with_lr(inner, lr)))}
-
-
-def lr_key(optimizer: Mapping[str, Any], key: str = "optimizer") -> str:
-    """Where a config says that rate."""
-    inner = optimizer.get("base_optimizer")
-    return f"{key}.lr" if inner is None else lr_key(inner, f"{key}.base_optimizer")
