@@ -8,8 +8,6 @@ import json
 import sys
 from pathlib import Path
 
-from .report import about
-
 FOLDER = Path(__file__).parent
 
 BENCHMARKS = {
@@ -33,6 +31,8 @@ def main(argv: list[str]) -> int:
     if name not in there:
         print(__doc__, *(f"{name:8} {what}" for name, what in there.items()), sep="\n")
         return 2
+    from .report import about  # imports torch
+
     # Our folder `datasets` is not to go for the package of that name.
     sys.path.sort(key=lambda entry: Path(entry).resolve() == FOLDER.parent)
     # Before the benchmark: what else slows this machine.
