@@ -7,9 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from torchvision.transforms import v2
-
-from ..registry import TRANSFORMS
+from ..registry import TRANSFORMS, ModuleClasses
 
 
 def build_transforms(configs: Sequence[dict]) -> list[Callable[[Any], Any]]:
@@ -27,21 +25,23 @@ def _building_its_children(container: type) -> Callable:
     return build
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(force=True)
 def RandomErasing(
     p: float = 0.5,
     scale: Sequence[float] = (0.02, 0.33),
     ratio: Sequence[float] = (0.3, 3.3),
     value: float | Sequence[float] | Literal["random"] = 0.0,
     inplace: bool = False,
-) -> v2.RandomErasing:
+) -> Any:
     """torchvision's, which takes more as `value` than it says: a number for each channel, or "random" for noise."""
+    from torchvision.transforms import v2
+
     return v2.RandomErasing(p, scale, ratio, value, inplace)  # pyright: ignore[reportArgumentType]
 
 
-for _name, _transform in vars(v2).items():
-    if _name in TRANSFORMS:
-        continue
-    if inspect.isclass(_transform) and issubclass(_transform, v2.Transform) and _transform is not v2.Transform:
-        _holds_others = "transforms" in inspect.signature(_transform).parameters
-        TRANSFORMS.register_module(_name, module=_building_its_children(_transform) if _holds_others else _transform)
+def _adapted(transform: type) -> Callable:
+    holds_others = "transforms" in inspect.signature(transform).parameters
+    return _building_its_children(transform) if holds_others else transform
+
+
+TRANSFORMS.add_library(ModuleClasses("torchvision.transforms.v2", base="Transform", adapt=_adapted))

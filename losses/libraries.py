@@ -5,13 +5,7 @@ A loss takes logits (N, classes) and labels, class numbers (N,) or rows (N, clas
 
 from __future__ import annotations
 
-import inspect
-
-from torch import nn
-
 from ..registry import LOSSES, ModuleClasses
 
-for _name, _loss in vars(nn).items():
-    if _name.endswith("Loss") and inspect.isclass(_loss):
-        LOSSES.register_module(_name, module=_loss)
+LOSSES.add_library(ModuleClasses("torch.nn", "*Loss"))
 LOSSES.add_source("timm", ModuleClasses("timm.loss"))

@@ -4,17 +4,20 @@ among BACKBONES. Their weights come like any others: by `weights` at the top of 
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 import warnings
 from collections.abc import Callable, Iterable
 from inspect import Parameter
-from typing import Annotated, Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ..registry import BACKBONES, MODELS
 from ..registry.fit import Misfit
 from ..registry.signature import parameters
+from ..registry.source_text import decorated_functions, mentions
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # What these libraries would do themselves, and Knoll does for every model alike.
 _NOT_OURS = ("weights", "progress", "pretrained_cfg", "aux_logits", "init_weights")
@@ -32,12 +35,14 @@ class _AtTheTop:
 
 
 class _Timm:
-    """timm's models; timm is imported when the first of them is asked for."""
+    """timm's models; timm is imported when the first of them is asked for. Names that timm has given up still count."""
 
     def __init__(self, without_head: bool) -> None:
         self.without_head = without_head
 
     def get(self, name: str) -> Callable[..., nn.Module] | None:
+        if "timm" not in sys.modules and not mentions("timm.models", name):
+            return None
         import timm
 
         if not timm.is_model(name):
@@ -62,9 +67,15 @@ class _Timm:
         return _with_signature(create_backbone if self.without_head else create, kind, self.without_head, weights)
 
     def names(self) -> Iterable[str]:
+        return self.imported_names() if "timm" in sys.modules else self.names_in_text()
+
+    def imported_names(self) -> list[str]:
         import timm
 
         return timm.list_models()
+
+    def names_in_text(self) -> list[str]:
+        return decorated_functions("timm.models", "register_model") or self.imported_names()
 
 
 class _Torchvision:
@@ -74,10 +85,10 @@ class _Torchvision:
         self.without_head = without_head
 
     def get(self, name: str) -> Callable[..., nn.Module] | None:
-        from torchvision.models import get_model_builder, get_model_weights
-
         if name not in self.names():
             return None
+        from torchvision.models import get_model_builder, get_model_weights
+
         builder = get_model_builder(name)
 
         def create(**arguments: Any) -> nn.Module:
@@ -99,6 +110,12 @@ class _Torchvision:
         return _with_signature(create_backbone if self.without_head else create, kind, self.without_head, weights)
 
     def names(self) -> Iterable[str]:
+        return self.imported_names() if "torchvision.models" in sys.modules else self.names_in_text()
+
+    def names_in_text(self) -> list[str]:
+        return decorated_functions("torchvision.models", "register_model") or self.imported_names()
+
+    def imported_names(self) -> list[str]:
         import torchvision
 
         return torchvision.models.list_models(module=torchvision.models)
@@ -106,6 +123,8 @@ class _Torchvision:
 
 def _take_last_layer(model: nn.Module) -> int:
     """Replace a model's last layer, which makes classes of features, by nothing; returns the number of features."""
+    from torch import nn
+
     layers = [(name, each) for name, each in model.named_modules() if isinstance(each, (nn.Linear, nn.Conv2d))]
     name, layer = layers[-1]
     parent, _, own = name.rpartition(".")
@@ -117,6 +136,8 @@ def _with_signature(
     create: Callable[..., nn.Module], kind: Any, without_head: bool, weights: str
 ) -> Callable[..., nn.Module]:
     """Give a factory the arguments of the class it makes, so that a misspelt one is found before it is called."""
+    from torch import nn
+
     create.__doc__ = inspect.getdoc(kind) if inspect.isclass(kind) else None
     if not inspect.isclass(kind) or not issubclass(kind, nn.Module):
         return create  # the library does not say: it will, when it is called
@@ -131,6 +152,7 @@ def _with_signature(
     return create
 
 
-for _registry, _without_head in ((MODELS, False), (BACKBONES, True)):
-    _registry.add_source("timm", _Timm(_without_head))
-    _registry.add_source("torchvision", _Torchvision(_without_head))
+MODELS.add_source("timm", _Timm(without_head=False))
+MODELS.add_source("torchvision", _Torchvision(without_head=False))
+BACKBONES.add_source("timm", _Timm(without_head=True))
+BACKBONES.add_source("torchvision", _Torchvision(without_head=True))

@@ -1,5 +1,1 @@
 """Optimizers and learning-rate schedules. Every file in this folder is found by itself."""
-
-from ..registry import import_siblings
-
-import_siblings(__name__, __path__)

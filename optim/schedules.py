@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
-
-from torch.optim import Optimizer, lr_scheduler
+from typing import TYPE_CHECKING, Any
 
 from ..registry import SCHEDULERS, ConfigError, ModuleClasses
 from ..registry.duration import map_durations
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 # Arguments that are learning rates themselves, and not shares of the optimizer's.
 RATES = ("base_lr", "max_lr", "eta_min", "min_lr", "lr_min", "warmup_lr_init")
@@ -74,13 +75,12 @@ def _ratios(optimizer: Optimizer, schedule: str) -> list[float]:
     return [rate / rates[0] for rate in rates]
 
 
-_Base = lr_scheduler.LRScheduler
-for _name, _schedule in vars(lr_scheduler).items():
-    if inspect.isclass(_schedule) and issubclass(_schedule, _Base) and _schedule is not _Base and _name[0] != "_":
-        _takes = inspect.signature(_schedule).parameters
-        if "schedulers" in _takes:
-            _schedule = _building_its_children(_schedule)
-        elif "max_lr" in _takes:
-            _schedule = _scaling_its_bounds(_schedule)
-        SCHEDULERS.register_module(_name, module=_schedule)
+def _adapted(schedule: type) -> Callable:
+    takes = inspect.signature(schedule).parameters
+    if "schedulers" in takes:
+        return _building_its_children(schedule)
+    return _scaling_its_bounds(schedule) if "max_lr" in takes else schedule
+
+
+SCHEDULERS.add_library(ModuleClasses("torch.optim.lr_scheduler", "[!_]*", base="LRScheduler", adapt=_adapted))
 SCHEDULERS.add_source("timm", ModuleClasses("timm.scheduler", "*LRScheduler"))

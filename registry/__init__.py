@@ -1,5 +1,6 @@
 """A config in, objects out: the registries, config files, and the check that finds every mistake before a run."""
 
+from .build import build_from_cfg
 from .check import MetricName, Problem, check, require_valid
 from .config import Config, config_from_dict, load_config, tells_places
 from .discover import import_siblings
@@ -19,8 +20,8 @@ from .registries import (
     SCHEDULERS,
     TRANSFORMS,
 )
-from .registry import Registry, Source, build_from_cfg
-from .sources import ModuleClasses
+from .registry import Registry
+from .sources import ModuleClasses, Source
 
 __all__ = [
     "BACKBONES",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from difflib import SequenceMatcher
 from typing import Annotated, Any, NamedTuple
 
@@ -14,6 +16,7 @@ from .discover import import_folders, import_modules
 from .duration import without_durations
 from .errors import ConfigError, UnknownNameError
 from .experiment import Experiment
+from .fit import NotImportedError
 from .names import did_you_mean, nearest
 from .registries import HOOKS
 from .registry import Registry
@@ -26,6 +29,8 @@ class _IsMetricName:
 
 
 CLIPS = ("clip_norm", "clip_value", "clip_agc")
+LookUp = Callable[[Registry, str], Any]
+
 METRIC_NAME = _IsMetricName()
 MetricName = Annotated[str, METRIC_NAME]
 
@@ -52,10 +57,24 @@ def require_valid(config: Config) -> None:
 
 
 def check(config: Config) -> list[Problem]:
-    """All mistakes that can be seen without building anything, in the order of the config."""
-    checker = _Checker(config)
+    """All mistakes that can be seen without building anything, in the order of the config.
+
+    Until torch is imported they are first sought with signatures that are read from text: where there are mistakes, and
+    the text is enough to judge all of the config, they are told in a tenth of the time. What text cannot tell is
+    imported; and so is everything before a config is called right, for a file may fail when it is.
+    """
+    if "torch" not in sys.modules:
+        with suppress(NotImportedError):
+            if found := problems(config, Registry.describe):
+                return found
+    return problems(config, Registry.require)
+
+
+def problems(config: Config, look_up: LookUp) -> list[Problem]:
+    """All mistakes, by signatures that `look_up` finds."""
+    checker = _Checker(config, look_up)
     checker.import_code()
-    checker.metric_names = _metric_names(config.data)
+    checker.metric_names = _metric_names(config.data, look_up)
     checker.settings(Experiment, config.data, ())
     checker.hook_names()
     checker.names_of_figures()
@@ -64,8 +83,9 @@ def check(config: Config) -> list[Problem]:
 
 
 class _Checker:
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, look_up: LookUp) -> None:
         self.config = config
+        self.look_up = look_up
         self.problems: list[Problem] = []
         self.metric_names: list[str] = []
 
@@ -103,7 +123,10 @@ class _Checker:
             elif key in Registry.by_key and key in hints:
                 self.slot(Registry.by_key[key], key, value, here)
             elif _names_metric(annotation) and isinstance(value, str) and value not in self.metric_names:
-                self.report(here, f"the config measures nothing called `{value}`.{_remedy(value, self.metric_names)}")
+                self.report(
+                    here,
+                    f"the config measures nothing called `{value}`.{_remedy(value, self.metric_names, self.look_up)}",
+                )
 
     def slot(self, registry: Registry, key: str, value: Any, path: KeyPath) -> None:
         """A key that a registry owns: `head` holds one entry, `metrics` several, by name or in a list."""
@@ -126,7 +149,7 @@ class _Checker:
             self.report(path, _without_type(registry, value, path, siblings or {}))
             return
         try:
-            target = registry.require(kind)
+            target = self.look_up(registry, kind)
         except UnknownNameError as error:
             self.report((*path, "type"), str(error))
             return
@@ -143,8 +166,9 @@ class _Checker:
         hooks = self.config.data.get("hooks")
         for name, hook in hooks.items() if isinstance(hooks, dict) else ():
             kind = hook.get("type") if isinstance(hook, dict) else None
-            if isinstance(kind, str) and kind in HOOKS:
-                usual = getattr(HOOKS.require(kind), "usual_name", None) or snake_case(kind)
+            known = _hook(kind, self.look_up)
+            if isinstance(kind, str) and known is not None:
+                usual = getattr(known, "usual_name", None) or snake_case(kind)
                 numbered = re.fullmatch(rf"{usual}_?\d+", name)  # a second one, by intention
                 if name != usual and not numbered and SequenceMatcher(None, name, usual).ratio() > 0.8:
                     self.report(("hooks", name), f"a hook of the type {kind}: did you mean to call it `{usual}`?")
@@ -159,7 +183,7 @@ class _Checker:
                     self.report((key, name), "a name here has no `/`, which stands between a set and its metric.")
         sets, hooks = (_dict(self.config.data.get(key)) for key in ("evaluation", "hooks"))
         averaged: dict[str, str] = {}
-        for hook, suffix in averages(hooks).items():
+        for hook, suffix in averages(hooks, self.look_up).items():
             if suffix in averaged:
                 self.report(("hooks", hook), f"hooks.{averaged[suffix]} averages the weights already: leave one out.")
                 continue
@@ -195,26 +219,36 @@ def _without_type(registry: Registry, value: Mapping, path: KeyPath, siblings: M
     )
 
 
-def _metric_names(data: Mapping) -> list[str]:
+def _metric_names(data: Mapping, look_up: LookUp) -> list[str]:
     """What is measured while training: nothing, if no hook evaluates."""
     sets, metrics, hooks = (_dict(data.get(key)) for key in ("evaluation", "metrics", "hooks"))
     evaluated = any(_dict(hook).get("type") == "Evaluation" for hook in hooks.values())
-    names = [*sets, *(f"{name}_{suffix}" for suffix in averages(hooks).values() for name in sets)]
+    names = [*sets, *(f"{name}_{suffix}" for suffix in averages(hooks, look_up).values() for name in sets)]
     return [f"{name}/{metric}" for name in names for metric in ["loss", *metrics]] if evaluated else []
 
 
-def averages(hooks: Mapping) -> dict[str, str]:
+def averages(hooks: Mapping, look_up: LookUp = Registry.require) -> dict[str, str]:
     """Of the hooks that keep weights of their own: what stands after a set's name when those are measured."""
     kinds = {name: _dict(hook).get("type") for name, hook in hooks.items()}
-    told = {name: _averages_as(kind) for name, kind in kinds.items() if isinstance(kind, str)}
+    told = {name: _averages_as(kind, look_up) for name, kind in kinds.items()}
     return {name: suffix for name, suffix in told.items() if suffix is not None}
 
 
-def _averages_as(kind: str) -> str | None:
-    return getattr(HOOKS.get(kind), "averages_as", None)
+def _averages_as(kind: Any, look_up: LookUp) -> str | None:
+    return getattr(_hook(kind, look_up), "averages_as", None)
 
 
-def _remedy(metric: str, known: list[str]) -> str:
+def _hook(kind: Any, look_up: LookUp) -> Any:
+    """The class of a hook, or None."""
+    if not isinstance(kind, str) or not HOOKS.has(kind):
+        return None
+    try:
+        return look_up(HOOKS, kind)
+    except UnknownNameError:  # its file cannot be imported
+        return None
+
+
+def _remedy(metric: str, known: list[str], look_up: LookUp) -> str:
     """What to say of a metric that is not measured."""
     if not known:
         return " No hook evaluates: add hooks.evaluation=dict(type='Evaluation')."
@@ -222,7 +256,7 @@ def _remedy(metric: str, known: list[str]) -> str:
     plain, _, suffix = name.rpartition("_")
     if f"{plain}/{figure}" in known:
         for kind in HOOKS.list():
-            if _averages_as(kind) == suffix:
+            if _averages_as(kind, look_up) == suffix:
                 return f" It is measured by averaged weights: add hooks.{snake_case(kind)}=dict(type='{kind}')."
     return did_you_mean(metric, known)
 

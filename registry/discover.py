@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -11,7 +12,6 @@ import traceback
 from collections.abc import Iterable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -29,21 +29,32 @@ PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 def import_siblings(package: str, path: Iterable[str]) -> None:
     """Import every file and folder beside a package's `__init__.py`; call it there with `__name__` and `__path__`.
 
-    This is what makes dropping a file into a folder enough. A file that fails to import is remembered in BROKEN and
-    breaks only the configs that need it; but a name registered twice is an error at once, for it would be ambiguous.
+    For packages that no registry names among its `locations`, whose files it finds itself. A file that fails to import
+    is remembered in BROKEN and breaks only the configs that need it; but a name registered twice is an error at once,
+    for it would be ambiguous.
     """
     for module in pkgutil.iter_modules(path):
-        try:
-            importlib.import_module(f"{package}.{module.name}")
-        except DuplicateNameError:
-            raise
-        except Exception:
-            file = Path(next(iter(path)), module.name)
-            BROKEN[file / "__init__.py" if module.ispkg else file.with_suffix(".py")] = traceback.format_exc()
+        file = Path(next(iter(path)), module.name)
+        import_or_remember(
+            f"{package}.{module.name}", file / "__init__.py" if module.ispkg else file.with_suffix(".py")
+        )
 
 
+def import_or_remember(module: str, file: Path) -> None:
+    """Import a file; one that fails is remembered in BROKEN, but for a name that it registers a second time."""
+    try:
+        importlib.import_module(module)
+    except DuplicateNameError:
+        raise
+    except Exception:
+        BROKEN[file] = traceback.format_exc()
+
+
+@functools.cache
 def import_entry_points() -> None:
-    """Import what installed packages offer under the entry point group `knoll.plugins`."""
+    """Import what installed packages offer under the entry point group `knoll.plugins`, once."""
+    from importlib.metadata import entry_points  # with email and zipfile, a tenth of the start of a tool
+
     for entry in entry_points(group="knoll.plugins"):
         try:
             entry.load()

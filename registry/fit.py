@@ -19,6 +19,17 @@ class Misfit(Exception):
     """The value does not fit; the message says what was expected."""
 
 
+class Unimported:
+    """Stands for a class in an annotation that was read from text."""
+
+    def __class_getitem__(cls, item: Any) -> type[Unimported]:
+        return cls
+
+
+class NotImportedError(Exception):
+    """Whether a value fits, only the import of the class tells."""
+
+
 @runtime_checkable
 class Marker(Protocol):
     """Metadata of an `Annotated` type that checks a value itself; raises Misfit."""
@@ -53,8 +64,11 @@ def fit(value: Any, annotation: Any) -> Any:
 
     Raises:
         Misfit: it does not fit.
+        NotImportedError: the annotation was read from text, and this class in it is not known.
     """
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is Unimported:
+        raise NotImportedError(repr(value))
     if origin is typing.Annotated:
         converted = fit(value, inner[0])
         for marker in inner[1:]:
@@ -91,8 +105,10 @@ def _fit_union(value: Any, choices: tuple) -> Any:
     if isinstance(value, str) and any(_is_enum(choice) for choice in choices):
         # `str | InterpolationMode` takes the names of the modes, not every string.
         choices = tuple(choice for choice in choices if choice is not str)
+    if isinstance(value, str) and Unimported in choices:  # it may be such an enum
+        raise NotImportedError(repr(value))
     expected = {}
-    for choice in choices:
+    for choice in sorted(choices, key=_is_unimported):
         try:
             return fit(value, choice)
         except Misfit as misfit:
@@ -139,6 +155,10 @@ def _fit_class(value: Any, kind: type) -> Any:
     if kind.__module__.startswith("torch.nn") and not isinstance(value, kind):
         raise Misfit(f"a {kind.__name__}")
     return value
+
+
+def _is_unimported(choice: Any) -> bool:
+    return choice is Unimported or Unimported in typing.get_args(choice)
 
 
 def _is_enum(kind: Any) -> bool:

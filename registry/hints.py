@@ -29,9 +29,9 @@ def explain_unknown(name: str, registry: Registry) -> str:
             return f"{message} {_how_to_import(found)}"
         return f"{message} {_place(found)} registers it with {found.registry}: it is not {article} {registry.name}."
     for other in {id(each): each for each in registry.by_key.values()}.values():
-        if other is not registry and name in other._modules:
+        if other is not registry and other.has(name):
             return f"{message} It is a {other.name}."
-    return message + did_you_mean(name, registry.module_dict) + broken_files(registry)
+    return message + did_you_mean(name, registry.list()) + broken_files(registry)
 
 
 def broken_files(registry: Registry) -> str:
@@ -48,7 +48,7 @@ def broken_files(registry: Registry) -> str:
 def _unimported(name: str) -> list[Registration]:
     folders = [Path.cwd(), *SEARCHED, PACKAGE_ROOT]
     distinct = {folder.resolve(): folder for folder in folders}
-    return [found for folder in distinct.values() for found in registrations(folder) if found.name == name]
+    return [found for folder in distinct.values() for found in registrations(folder, name)]
 
 
 def _how_to_import(found: Registration) -> str:

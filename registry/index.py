@@ -22,34 +22,79 @@ class Registration(NamedTuple):
     name: str
     file: Path
     line: int
+    force: bool = False
+    defined: str = ""  # what it is called in the file, if it stands at its top level
+    doc: str | None = None
 
 
-def registrations(folder: Path) -> Iterator[Registration]:
-    """Every registration in the Python files below a folder (at most a few thousand files are read)."""
+class FileIndex(NamedTuple):
+    """What a file registers when it is imported, as far as its text tells.
+
+    Args:
+        certain: registrations that stand at the top level with their names.
+        uncertain: registries that are used in other ways: in a loop, under a condition, as a source of names.
+        error: why the file cannot be read.
+    """
+
+    certain: list[Registration]
+    uncertain: set[str]
+    error: Exception | None = None
+
+
+def registrations(folder: Path, name: str = "") -> Iterator[Registration]:
+    """Every registration, or those of a name, in the Python files below a folder (at most a few thousand are read)."""
     for file in _python_files(folder):
-        yield from registrations_in_file(file)
+        try:
+            text = file.read_text(encoding="utf-8")
+            # Parsing costs a hundred times this test, and few files register anything.
+            tree = ast.parse(text) if ".register_module" in text and name in text else None
+        except (OSError, SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree) if tree else ():
+            yield from (found for found in _read(node, file) if name in ("", found.name))
 
 
-def registrations_in_file(file: Path) -> list[Registration]:
+def index_file(file: Path) -> FileIndex:
+    """What a file registers; nothing is imported."""
     try:
-        text = file.read_text(encoding="utf-8")
-        # Parsing costs a hundred times this test, and few files register anything.
-        tree = ast.parse(text) if ".register_module" in text else None
-    except (OSError, SyntaxError, ValueError):
-        return []
-    if tree is None:
-        return []
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-            for decorator in node.decorator_list:
-                found += _read(decorator, node.name, file, node.lineno)
-        elif isinstance(node, ast.Expr):
-            found += _read(node.value, None, file, node.lineno)
-    return found
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return FileIndex([], set(), error)
+    if not any(f".{method}" in text for method in _METHODS):
+        return FileIndex([], set())
+    try:
+        tree = ast.parse(text, str(file))
+    except (SyntaxError, ValueError) as error:
+        return FileIndex([], set(), error)
+    certain = [found for node in tree.body for found in _read(node, file)]
+    understood = {id(use) for node in tree.body if _read(node, file) for use in _uses_of(node)}
+    others = [use for use in _uses(tree) if id(use) not in understood]
+    return FileIndex(certain, {use.value.id if isinstance(use.value, ast.Name) else "" for use in others})
 
 
-def _read(node: ast.expr, defined: str | None, file: Path, line: int) -> list[Registration]:
+_METHODS = ("register_module", "add_source", "add_library")
+
+
+def _uses(tree: ast.AST) -> Iterator[ast.Attribute]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in _METHODS)
+
+
+def _uses_of(node: ast.AST) -> Iterator[ast.Attribute]:
+    """Those of a definition's decorators, not those inside it."""
+    parts = node.decorator_list if isinstance(node, (ast.ClassDef, ast.FunctionDef)) else [node]
+    return (use for part in parts for use in _uses(part))
+
+
+def _read(node: ast.AST, file: Path) -> list[Registration]:
+    """What a definition with decorators, or a statement, registers."""
+    if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+        doc = ast.get_docstring(node)
+        read = [_read_call(each, node.name, file, node.lineno) for each in node.decorator_list]
+        return [found._replace(doc=doc) for each in read for found in each]
+    return _read_call(node.value, None, file, node.lineno) if isinstance(node, ast.Expr) else []
+
+
+def _read_call(node: ast.expr, defined: str | None, file: Path, line: int) -> list[Registration]:
     """`X.register_module`, `X.register_module(...)` above a definition, or as a statement with `module=`."""
     call = node if isinstance(node, ast.Call) else None
     method = call.func if call else node
@@ -63,12 +108,15 @@ def _read(node: ast.expr, defined: str | None, file: Path, line: int) -> list[Re
     names = list(_strings(name))
     if not names and name is None:
         names = [module.id] if isinstance(module, ast.Name) else [defined] if defined else []
-    return [Registration(method.value.id, each, file, line) for each in names]
+    force = "force" in keywords or bool(call and len(call.args) > 1)
+    own = module.id if isinstance(module, ast.Name) else defined or ""
+    return [Registration(method.value.id, each, file, line, force, own) for each in names]
 
 
 def _strings(node: ast.expr | None) -> Iterable[str]:
     nodes = node.elts if isinstance(node, (ast.List, ast.Tuple)) else [node]
-    return [each.value for each in nodes if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    strings = [each.value for each in nodes if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    return strings if len(strings) == len(nodes) else []
 
 
 def _python_files(folder: Path) -> Iterator[Path]:

@@ -7,7 +7,7 @@ from .registry import Registry
 DATASETS = Registry("dataset", locations=["knoll.datasets"])
 TRANSFORMS = Registry("transform", also=["views"], locations=["knoll.datasets"])
 SAMPLERS = Registry("sampler", locations=["knoll.datasets"], provides=["dataset", "seed"])
-BACKBONES = Registry("backbone", locations=["knoll.models.backbones"])
+BACKBONES = Registry("backbone", locations=["knoll.models.backbones", "knoll.models.libraries"])
 HEADS = Registry("head", also=["auxiliary_head"], locations=["knoll.models.heads"], provides=["in_features"])
 MODELS = Registry("model", locations=["knoll.models"])
 LOSSES = Registry("loss", plural="losses", locations=["knoll.losses"])

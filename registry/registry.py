@@ -6,25 +6,21 @@ There are no scopes: a name is a name.
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar, Protocol
+from pathlib import Path
+from typing import Any, ClassVar
 
+from .build import build_from_cfg
+from .described import Described
 from .discover import import_entry_points
-from .errors import BuildError, DuplicateNameError, UnknownNameError, UserError, in_short
+from .errors import DuplicateNameError, UnknownNameError
+from .fit import NotImportedError
+from .folders import Folders
 from .hints import explain_unknown
-from .signature import bind, takes
-
-
-class Source(Protocol):
-    """A whole library as a source of names: `timm/lamb` asks the source `timm` for `lamb`."""
-
-    def get(self, name: str) -> Callable | None: ...
-
-    def names(self) -> Iterable[str]: ...
+from .source_text import own_first_line
+from .sources import ModuleClasses, Source
 
 
 class Registry:
@@ -42,7 +38,7 @@ class Registry:
             and so is every item under its plural, `backbones`.
         also: further keys under which a config holds one entry, or a list: an `auxiliary_head` is a head.
         build_func: replaces `build_from_cfg`; called as `build_func(cfg, *args, registry=self, **kwargs)`.
-        locations: modules that register entries here; imported when a name is first asked for.
+        locations: packages whose files register entries here, each imported when one of its names is first asked for.
         provides: arguments that Knoll itself passes to every entry of this registry (a head's `in_features`),
             which a config therefore does not give.
         durations: a config may write "5ep" or "10%" where an entry takes a whole number.
@@ -67,10 +63,13 @@ class Registry:
         self.provides = tuple(provides)
         self.durations = durations
         self.locations = tuple(locations)
-        self._loaded = False
+        self._found: Folders | None = None
+        self._loaded = self._libraries_loaded = False
+        self._complete = False
         self._modules: dict[str, Callable] = {}
         self._places: dict[str, str] = {}
         self._sources: dict[str, Source] = {}
+        self._library: ModuleClasses | None = None
         for key in (self.name, self.plural, *also):
             Registry.by_key.setdefault(key, self)  # a second registry of that name does not take the keys over
 
@@ -103,17 +102,36 @@ class Registry:
     def _register(self, module: Callable, name: str | Sequence[str] | None, force: bool, place: str) -> Callable:
         if not callable(module):
             raise TypeError(f"module must be Callable, but got {type(module)}")
-        if force:
-            self._load()  # what is to be replaced must be there first
         for key in [name] if isinstance(name, str) else name or [module.__name__]:
-            taken = self._modules.get(key)
-            if taken is not None and not force and not self._is_rerun(key, taken, module, place):
-                raise DuplicateNameError(
-                    f"{key} is already registered in {self.name} at {self._places[key]}, and again at {place}: "
-                    "rename one of them, or pass force=True to replace the first."
-                )
+            if force:
+                self._folders.import_name(key)  # what is to be replaced must be there first
+            elif first := self._first_place(key, module, place):
+                raise self._taken_twice(key, first, place)
             self._modules[key], self._places[key] = module, place
         return module
+
+    def _first_place(self, key: str, module: Callable, place: str) -> str | None:
+        """Where what has this name already is registered, be it imported or not."""
+        taken = self._modules.get(key)
+        if taken is not None:
+            return None if self._is_rerun(key, taken, module, place) else self._places[key]
+        if known := self._folders.unforced(key):
+            is_this = known.file.resolve() == Path(place.rpartition(":")[0]).resolve()
+            return None if is_this else f"{known.file}:{known.line}"
+        self._load_libraries()
+        return self._library.module if self._library and key in self._library else None
+
+    def _require_one(self, key: str) -> None:
+        """What a file here registers is not a library's, unless it is meant to replace it."""
+        known = self._folders.unforced(key)
+        if known and self._library and key in self._library:
+            raise self._taken_twice(key, self._library.module, f"{known.file}:{known.line}")
+
+    def _taken_twice(self, key: str, first: str, place: str) -> DuplicateNameError:
+        return DuplicateNameError(
+            f"{key} is already registered in {self.name} at {first}, and again at {place}: "
+            "rename one of them, or pass force=True to replace the first."
+        )
 
     def _is_rerun(self, key: str, old: Callable, new: Callable, place: str) -> bool:
         """Whether `new` is `old` executed again: a notebook's cell run twice, a module reloaded."""
@@ -123,6 +141,10 @@ class Registry:
     def add_source(self, prefix: str, source: Source) -> None:
         """Make every name of a library available as `prefix/name`. The source is asked only when a name is."""
         self._sources[prefix] = source
+
+    def add_library(self, classes: ModuleClasses) -> None:
+        """Make the classes of a library's module available by their own names; what is registered goes before them."""
+        self._library = classes
 
     # --- looking up ----------------------------------------------------------------------------------------------
 
@@ -134,6 +156,11 @@ class Registry:
         prefix, _, rest = key.partition("/")
         if rest and prefix in self._sources:
             return self._sources[prefix].get(rest)
+        if key not in self._modules:
+            self._require_one(key)
+            self._folders.import_name(key)
+        if key not in self._modules and self._library:
+            return self._library.get(key)
         return self._modules.get(key)
 
     def require(self, key: str) -> Callable:
@@ -143,18 +170,57 @@ class Registry:
             raise UnknownNameError(explain_unknown(key, self))
         return found
 
+    def describe(self, key: str) -> Callable | Described:
+        """As `require`, but what is not imported is read from its text.
+
+        Raises:
+            UnknownNameError: nothing has this name.
+            NotImportedError: only an import tells what the entry takes.
+        """
+        if key in self._modules:
+            return self._modules[key]
+        if not self.has(key):
+            raise UnknownNameError(explain_unknown(key, self))
+        if "/" in key:
+            raise NotImportedError(key)
+        if place := self._folders.place(key):
+            return Described(*place)
+        return Described(self._library.module, key) if self._library else self.require(key)
+
     def build(self, cfg: Mapping, *args: Any, **kwargs: Any) -> Any:
         """Build the object that `cfg` describes: its `type` names it, its other keys are the arguments."""
         return self.build_func(cfg, *args, registry=self, **kwargs)
 
     def list(self, pattern: str = "*", sources: bool = False) -> list[str]:
-        """Names that match a shell pattern (`res*`), sorted; with `sources`, those of whole libraries too."""
-        self._load()
-        names: list[str] = sorted(self._modules)
+        """Names that match a shell pattern (`res*`), sorted; with `sources`, those of whole libraries too.
+
+        Nothing is imported for it where names stand in the text, so a file that fails when it is imported has its names
+        here as well.
+        """
+        names: list[str] = sorted(self._names())
         if sources:
             for prefix, source in self._sources.items():
                 names += sorted(f"{prefix}/{name}" for name in source.names())
         return [name for name in names if fnmatchcase(name.lower(), pattern.lower())]
+
+    def has(self, key: str) -> bool:
+        """Whether there is something of that name, asked of the text where nothing is imported yet."""
+        self._load()
+        prefix, _, rest = key.partition("/")
+        if rest and prefix in self._sources:
+            return rest in self._sources[prefix].names()
+        return key in self._modules or key in self._folders or bool(self._library and key in self._library)
+
+    def first_line(self, key: str) -> str:
+        """The first line of what an entry says of itself; nothing for one with a prefix."""
+        if "/" in key or not self.has(key):
+            return ""
+        if key in self._modules:
+            return own_first_line(self._modules[key])
+        found = self._folders.registration(key)
+        if found is None and self._library:
+            return self._library.first_line(key)
+        return (found.doc or "").partition("\n")[0] if found else ""
 
     def place(self, key: str) -> str:
         """Where a name was registered, as `file:line`."""
@@ -162,7 +228,15 @@ class Registry:
 
     @property
     def module_dict(self) -> dict[str, Callable]:
+        """Every name with its class or function: all of them are imported for it."""
         self._load()
+        if not self._complete:
+            self._complete = True
+            self._folders.import_all()
+            if self._library:
+                for name, each in self._library.classes().items():
+                    self._modules.setdefault(name, each)
+                    self._places.setdefault(name, self._library.module)
         return self._modules
 
     @property
@@ -170,68 +244,49 @@ class Registry:
         self._load()
         return sorted(self._sources)
 
+    def _names(self) -> set[str]:
+        self._load()
+        own = {*self._modules, *self._folders.names}
+        for name in own:
+            self._require_one(name)
+        return {*own, *(self._library.names() if self._library else ())}
+
     def __len__(self) -> int:
-        return len(self.module_dict)
+        return len(self._names())
 
     def __contains__(self, key: str) -> bool:
         return self.get(key) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.module_dict)
+        return iter(sorted(self._names()))
 
     def __repr__(self) -> str:
         return f"Registry(name={self.name}, items={', '.join(sorted(self._modules))})"
 
     def _load(self) -> None:
+        """Import what must be: plugins, and files whose names only an import tells."""
         if self._loaded:
             return
         self._loaded = True  # first: the modules ask this registry for names while they are being imported
-        for location in self.locations:
-            importlib.import_module(location)
+        self._load_libraries()
         if self.locations:
             import_entry_points()
 
+    def _load_libraries(self) -> None:
+        if not self._libraries_loaded:
+            self._libraries_loaded = True
+            self._folders.import_uncertain()
 
-def build_from_cfg(cfg: Mapping, registry: Registry, default_args: Mapping | None = None) -> Any:
-    """Build an object from a config dict.
+    @property
+    def _folders(self) -> Folders:
+        if self._found is None:
+            registries = Registry.by_key.values()
+            self._found = Folders(self.locations, self._variable, (each._variable for each in registries))
+        return self._found
 
-    Args:
-        cfg: `dict(type=..., **arguments)`; `type` is a registered name, or the class itself.
-        default_args: objects for parameters that `cfg` does not name; what the constructor does not take is left out.
-
-    Raises:
-        TypeError: cfg, registry, default_args or type of a wrong type, as in mmengine.
-        KeyError: no `type`, or a name that is not registered.
-        BuildError: arguments that the constructor does not take, or of a wrong type; or the constructor failed.
-    """
-    if not isinstance(cfg, Mapping):
-        raise TypeError(f"cfg should be a dict, ConfigDict or Config, but got {type(cfg)}")
-    if not isinstance(registry, Registry):
-        raise TypeError(f"registry must be a knoll.Registry object, but got {type(registry)}")
-    if not (default_args is None or isinstance(default_args, Mapping)):
-        raise TypeError(f"default_args should be a dict, ConfigDict, Config or None, but got {type(default_args)}")
-    arguments, offered = dict(cfg), {key: value for key, value in (default_args or {}).items() if key not in cfg}
-    kind = arguments.pop("type", None) or offered.pop("type", None)
-    if kind is None:
-        raise UnknownNameError(f'`cfg` or `default_args` must contain the key "type", but got {dict(cfg)}')
-    if isinstance(kind, str):
-        target = registry.require(kind)
-    elif inspect.isclass(kind) or inspect.isfunction(kind):
-        target = kind
-    else:
-        raise TypeError(f"type must be a str or valid type, but got {type(kind)}")
-
-    arguments, problems = bind(target, arguments, provided=offered)
-    if problems:
-        listed = "".join(f"\n  {problem.key}: {problem.message}" for problem in problems)
-        raise BuildError(f"{registry.name} {kind} cannot be built:{listed}", cfg)
-    try:
-        return target(**takes(target, offered), **arguments)
-    except UserError:
-        raise
-    except Exception as error:  # it may be anyone's, and what it is given comes from a config
-        reason = in_short(error)
-        raise BuildError(f"{registry.name} {kind} cannot be built: {reason} (--debug shows where)", cfg) from error
+    @property
+    def _variable(self) -> str:
+        return self.plural.upper()
 
 
 def _is_list_of_str(value: Any) -> bool:

@@ -34,6 +34,8 @@ def parameters(target: Callable) -> Parameters:
     go; only if the last of them takes `**kwargs` as well is every name accepted. What a base class requires, the class
     may pass itself: only its own constructor says what is missing.
     """
+    if isinstance(known := getattr(target, "parameters", None), Parameters):  # read from its text
+        return known
     annotations: dict[str, Any] = {}
     required: set[str] = set()
     for number, constructor in enumerate(_constructors(target)):

@@ -1,6 +1,22 @@
 """Objects in, training out: the loop, one update, evaluation and metrics, checkpoints, the run's folder."""
 
-from .runner import Runner
-from .trained import Trained
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .runner import Runner
+    from .trained import Trained
 
 __all__ = ["Runner", "Trained"]
+
+
+def __getattr__(name: str) -> Any:
+    """Both import torch, which the metrics' names in this folder do not need."""
+    if name == "Runner":
+        from .runner import Runner
+
+        return Runner
+    if name == "Trained":
+        from .trained import Trained
+
+        return Trained
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..registry import METRICS, ConfigError, ModuleClasses, UserError
 from ..registry.fit import AtLeast
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @METRICS.register_module()
@@ -93,6 +94,8 @@ class MetricSet:
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """What was added since the last reset, of the metrics that count, not of those that keep every prediction."""
+        from torch import Tensor
+
         states = {name: getattr(metric, "metric_state", {}) for name, metric in self.metrics.items()}
         counts = {name: state for name, state in states.items() if all(isinstance(v, Tensor) for v in state.values())}
         return {name: {key: value.clone() for key, value in state.items()} for name, state in counts.items() if state}

@@ -8,7 +8,6 @@ python tools/list.py optimizers --all     # also those of whole libraries: timm/
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Sequence
 
@@ -37,16 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = registry.list(options.pattern, sources=options.all)
     width = max(map(len, names), default=0)
     for name in names:
-        print(f"{name:<{width}}  {first_line(registry, name)}".rstrip())
+        print(f"{name:<{width}}  {registry.first_line(name)}".rstrip())
     if broken := broken_files(registry):
         print(broken.strip(), file=sys.stderr)
     return 0
-
-
-def first_line(registry: Registry, name: str) -> str:
-    """The first line of what a registered class says of itself."""
-    doc = "" if "/" in name else inspect.getdoc(registry.require(name)) or ""
-    return doc.partition("\n")[0]
 
 
 if __name__ == "__main__":

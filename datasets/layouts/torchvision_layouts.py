@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
-
 
 def _pairs(samples: Iterable[tuple[Any, Any]]) -> tuple[list, list]:
     files, labels = zip(*samples, strict=True)
@@ -23,7 +21,7 @@ ARRAYS: dict[str, Callable[[Any], tuple[Any, Any]]] = {
     ),
     "QMNIST": lambda d: (d.data, d.targets[:, 0]),
     **dict.fromkeys(("SVHN", "STL10", "SEMEION"), lambda d: (d.data, d.labels)),
-    "FER2013": lambda d: (torch.stack([image for image, _ in d._samples]), [label for _, label in d._samples]),
+    "FER2013": lambda d: ([image.numpy() for image, _ in d._samples], [label for _, label in d._samples]),
 }
 
 # Images in files: their paths and the labels.

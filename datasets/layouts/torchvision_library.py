@@ -1,4 +1,4 @@
-"""Every classification data set of torchvision by its name: `torchvision/Flowers102`, `torchvision/SVHN`, ..."""
+"""Data sets over those of torchvision, built from their names and torchvision's own arguments."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from torchvision import datasets
 
-from ...registry import DATASETS, UnavailableError, UnknownNameError, UserError
+from ...registry import UnavailableError, UserError
 from ...registry.signature import parameters, takes
 from ..base import ArrayImages, ImageFiles, LabelledImages
 from .class_numbers import class_numbers
-from .torchvision_layouts import ARRAYS, CLASSES, FILES, OTHERS, REFUSED
+from .torchvision_layouts import ARRAYS, CLASSES, FILES, OTHERS
 
 # Transforms stand elsewhere in a config, images are decoded here, and a label is what the image shows.
 _NOT_OURS = (
@@ -24,26 +24,7 @@ _NOT_OURS = (
 )
 
 
-class _Torchvision:
-    """torchvision's data sets as a source of names."""
-
-    def get(self, name: str) -> Callable[..., LabelledImages] | None:
-        """
-        Raises:
-            UnknownNameError: torchvision has it, but not for image classification.
-        """
-        if name in REFUSED:
-            raise UnknownNameError(f"torchvision/{name} has no images with a label each: it is {REFUSED[name]}.")
-        return _factory(name) if name in self.names() else None
-
-    def names(self) -> Iterable[str]:
-        return [name for name in (*ARRAYS, *FILES, *OTHERS) if hasattr(datasets, name)]
-
-
-DATASETS.add_source("torchvision", _Torchvision())
-
-
-def _factory(name: str) -> Callable[..., LabelledImages]:
+def factory(name: str) -> Callable[..., LabelledImages]:
     """A function that builds a data set. It takes torchvision's own arguments, but
 
     * `root` is "data" and `download` is False if they are not given;

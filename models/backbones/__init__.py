@@ -8,7 +8,3 @@ It may have `group_matcher`, which tells timm's layer-wise learning rates what a
 `auxiliary_features`, channels of maps in its middle, with `forward_auxiliary`, which returns the features and a tuple
 of those maps: auxiliary heads are trained from them.
 """
-
-from ...registry import import_siblings
-
-import_siblings(__name__, __path__)
