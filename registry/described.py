@@ -152,7 +152,7 @@ def _value(module: ModuleText, name: str) -> Any:
         text = module_text(origin)
         return _evaluate(text, text.assigned[own]) if text and own in text.assigned else Unimported
     if name in module.defined or name in module.modules:
-        return _Module if name in module.modules else Unimported
+        return _Torch if name == "torch" else Unimported
     return getattr(builtins, name, Unimported)
 
 
@@ -173,10 +173,10 @@ def _dtypes() -> frozenset[str]:
     return frozenset(re.findall(r"^(\w+): dtype = \.\.\.", text, re.MULTILINE))
 
 
-class _AnyName(type):
+class _TorchMeta(type):
     def __getattr__(cls, name: str) -> Any:
-        return Annotated[Any, _DtypeName()] if name == "dtype" else Unimported
+        return Annotated[Any, _DtypeName()] if name == "dtype" else getattr(Unimported, name)
 
 
-class _Module(metaclass=_AnyName):
-    """Stands for a module that is not imported."""
+class _Torch(metaclass=_TorchMeta):
+    """Stands for torch."""

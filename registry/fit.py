@@ -19,8 +19,15 @@ class Misfit(Exception):
     """The value does not fit; the message says what was expected."""
 
 
-class Unimported:
-    """Stands for a class in an annotation that was read from text."""
+class _AnyName(type):
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):  # Python asks for these itself
+            raise AttributeError(name)
+        return cls
+
+
+class Unimported(metaclass=_AnyName):
+    """Stands for a class in an annotation that was read from text, or for a module that holds it."""
 
     def __class_getitem__(cls, item: Any) -> type[Unimported]:
         return cls
