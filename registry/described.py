@@ -29,7 +29,7 @@ class Described:
 
     def __init__(self, module: str, name: str) -> None:
         text = module_text(module)
-        found = text.find(name) if text else None
+        found = _definition(text, name) if text else None
         if found is None:
             raise NotImportedError(f"{module}.{name}")
         self.parameters = _of_class(*found) if isinstance(found[1], ast.ClassDef) else _of_function(*found)
@@ -57,7 +57,12 @@ def _line(module: ModuleText, node: Definition) -> Iterator[Definition]:
 
 def _above(module: ModuleText, node: ast.ClassDef) -> tuple[ModuleText, Definition] | None:
     base = node.bases[0] if len(node.bases) == 1 else None
-    return module.find(base.id) if isinstance(base, ast.Name) else None
+    return _definition(module, base.id) if isinstance(base, ast.Name) else None
+
+
+def _definition(module: ModuleText, name: str) -> tuple[ModuleText, Definition] | None:
+    found, own = module.find(name) or (None, "")
+    return (found, found.whole().defined[own]) if found else None
 
 
 def _plain_values(node: ast.ClassDef) -> dict[str, Any]:
@@ -150,7 +155,7 @@ def _value(module: ModuleText, name: str) -> Any:
         if found is not None and hasattr(found, own):
             return getattr(found, own)
         text = module_text(origin)
-        return _evaluate(text, text.assigned[own]) if text and own in text.assigned else Unimported
+        return _evaluate(text, text.assigned[own]) if text and own in text.whole().assigned else Unimported
     if name in module.defined or name in module.modules:
         return _Torch if name == "torch" else Unimported
     return getattr(builtins, name, Unimported)

@@ -116,6 +116,7 @@ def _below(package: str, folder: Path) -> Iterator[tuple[str, Path]]:
             yield from _below(f"{package}.{entry.name}", entry)
 
 
+@functools.cache
 def _index(file: Path) -> FileIndex:
     found = index_file(file)
     if found.error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -60,7 +61,8 @@ def index_file(file: Path) -> FileIndex:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return FileIndex([], set(), error)
-    if not any(f".{method}" in text for method in _METHODS):
+    count = len(_USE.findall(text))
+    if not count:
         return FileIndex([], set())
     try:
         tree = ast.parse(text, str(file))
@@ -68,11 +70,13 @@ def index_file(file: Path) -> FileIndex:
         return FileIndex([], set(), error)
     certain = [found for node in tree.body for found in _read(node, file)]
     understood = {id(use) for node in tree.body if _read(node, file) for use in _uses_of(node)}
-    others = [use for use in _uses(tree) if id(use) not in understood]
+    # Most files register by name alone, and walking through them would cost as much as parsing them.
+    others = [use for use in _uses(tree) if id(use) not in understood] if count > len(understood) else []
     return FileIndex(certain, {use.value.id if isinstance(use.value, ast.Name) else "" for use in others})
 
 
 _METHODS = ("register_module", "add_source", "add_library")
+_USE = re.compile(rf"\.\s*({'|'.join(_METHODS)})\b")
 
 
 def _uses(tree: ast.AST) -> Iterator[ast.Attribute]:

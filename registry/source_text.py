@@ -18,6 +18,9 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 class ModuleText:
     """The names at the top level of a module: what it defines, and what it takes from where.
 
+    Libraries are megabytes of text. Only their imports and the first lines of definitions are parsed at first; the
+    whole file when what stands in a definition is asked for.
+
     Args:
         name: its dotted name.
         file: its file.
@@ -25,32 +28,43 @@ class ModuleText:
 
     def __init__(self, name: str, file: Path) -> None:
         self.name = name
-        self.package = package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        self.package = name if file.name == "__init__.py" else name.rpartition(".")[0]
         self.defined: dict[str, Definition] = {}
         self.taken: dict[str, tuple[str, str]] = {}
         self.assigned: dict[str, ast.expr] = {}
         self.modules: set[str] = set()
-        self.docs: dict[str, ast.expr] = {}
+        self._docs: dict[str, ast.expr] = {}
         self._all_of: list[str] = []
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        self._text = file.read_text(encoding="utf-8")
+        try:
+            self._read(ast.parse(_outline(self._text)))
+        except SyntaxError:  # it is written in another way than outlines expect
+            self.whole()
+
+    def _read(self, tree: ast.Module) -> None:
+        for node in tree.body:
             if isinstance(node, Definition):
                 self.defined[node.name] = node
             elif isinstance(node, ast.ImportFrom):
-                above = package.rsplit(".", node.level - 1)[0] + "." if node.level else ""
+                above = self.package.rsplit(".", node.level - 1)[0] + "." if node.level else ""
                 origin = f"{above}{node.module or ''}".rstrip(".")
-                for each in node.names:
-                    if each.name == "*":
-                        self._all_of.append(origin)
-                    else:
-                        self.taken[each.asname or each.name] = origin, each.name
+                taken = {each.asname or each.name: (origin, each.name) for each in node.names}
+                self._all_of += [origin] if taken.pop("*", None) else []
+                self.taken |= taken
             elif isinstance(node, ast.Import):
                 self.modules |= {each.asname or each.name.partition(".")[0] for each in node.names}
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 self.assigned[node.targets[0].id] = node.value
-            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
-                target = node.targets[0]
-                if target.attr == "__doc__" and isinstance(target.value, ast.Name):
-                    self.docs[target.value.id] = node.value
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith(".__doc__"):
+                self._docs[ast.unparse(node.targets[0]).partition(".")[0]] = node.value
+
+    def whole(self) -> ModuleText:
+        """This module with all that stands in its definitions."""
+        if self._text:
+            self._all_of.clear()
+            self._read(ast.parse(self._text))
+            self._text = ""
+        return self
 
     def names(self) -> set[str]:
         """All names of classes, functions, and of what is imported."""
@@ -58,23 +72,27 @@ class ModuleText:
         others = [name for each in starred if each for name in each.names() if not name.startswith("_")]
         return {*self.defined, *self.taken, *others}
 
-    def find(self, name: str) -> tuple[ModuleText, Definition] | None:
-        """The definition of a name, in whichever module of the package it stands, and that module."""
+    def find(self, name: str) -> tuple[ModuleText, str] | None:
+        """The module of the package in which a name is defined, and what it is called there."""
         package = self.package + "."
         module, passed = self, set()
         while module is not None and module.name not in passed:  # modules may take names from each other
             if name in module.defined:
-                return module, module.defined[name]
+                return module, name
             passed.add(module.name)
             starred = (each for each in module._all_of if (text := module_text(each)) and name in text.names())
             origin, name = module.taken.get(name) or (next(starred, ""), name)
             module = module_text(origin) if (origin + ".").startswith(package) else None
         return None
 
-    def derives(self, name: str, base: tuple[ModuleText, Definition] | None) -> bool:
-        """Whether the class of a name is derived from another one, as `find` gave it."""
+    def is_class(self, name: str) -> bool:
         found = self.find(name)
-        module, node = found or (self, None)
+        return found is not None and isinstance(found[0].defined[found[1]], ast.ClassDef)
+
+    def derives(self, name: str, base: tuple[ModuleText, str] | None) -> bool:
+        """Whether the class of a name is derived from another one, as `find` gave it."""
+        module, own = self.find(name) or (self, "")
+        node = module.defined.get(own)
         if not isinstance(node, ast.ClassDef):
             return False
         names = [each.id for each in node.bases if isinstance(each, ast.Name)]
@@ -82,11 +100,30 @@ class ModuleText:
 
     def first_line(self, name: str) -> str:
         """The first line of what a class or function says of itself."""
-        found = self.find(name)
-        return _first_line(found[0]._doc(found[1])) if found else ""
+        module, own = self.find(name) or (self, "")
+        if own in module.whole()._docs:
+            return _first_line(_beginning(module._docs[own]))
+        return _first_line(ast.get_docstring(module.defined[own], clean=False)) if own else ""
 
-    def _doc(self, node: Definition) -> str | None:
-        return _beginning(self.docs[node.name]) if node.name in self.docs else ast.get_docstring(node, clean=False)
+
+_OUTLINE = re.compile(
+    r"^from[ ]+[\w.]+[ ]+import[ ]+(?:\([^)]*\)|[^(\n]+)$|^import[ ].*$|^class[ ]+\w+(?:\([^()]*\))?(?=:)|^def[ ]+\w+",
+    re.MULTILINE,
+)
+_BEGINNING = re.compile(r"^(?:from[ ].*[ ]import[ ]|import[ ]|class[ ]+\w+[(:]|def[ ]+\w+[(])", re.MULTILINE)
+
+
+def _outline(text: str) -> str:
+    """Imports, and definitions without what stands in them.
+
+    Raises:
+        SyntaxError: this text has some that the patterns here miss.
+    """
+    found = _OUTLINE.findall(text)
+    if len(found) != len(_BEGINNING.findall(text)):
+        raise SyntaxError("not all of it is found")
+    endings = {"class": ": ...", "def": "(): ..."}
+    return "\n".join(each + endings.get(each.split()[0], "") for each in found)
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import sys
@@ -88,7 +87,4 @@ class ModuleClasses:
         text = module_text(self.module)
         if text is None:
             return False
-        if self.base is not None:
-            return text.derives(name, text.find(self.base))
-        found = text.find(name)
-        return found is not None and isinstance(found[1], ast.ClassDef)
+        return text.is_class(name) if self.base is None else text.derives(name, text.find(self.base))
