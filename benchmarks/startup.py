@@ -6,8 +6,8 @@
 Each command in a process of its own, in turns; seconds by the clock and of the processor are medians, the latter for a
 machine on which much else runs. Beside them Python doing nothing, and the libraries that the tools do without.
 
-Last, configs/lenet_mnist.py until its first step is done, against by_hand.py: plain PyTorch with the same libraries, the
-same data and one step. Ratios are medians of the turns' pairs. Without MNIST below `root` there are no such rows.
+Last, configs/lenet_mnist.py until its first step is done, against by_hand.py: plain PyTorch with the same libraries and
+the same data. Ratios are medians of the turns' pairs. Without MNIST below `root` there are no such rows.
 """
 
 from __future__ import annotations

@@ -34,6 +34,9 @@ for mistake in ("model.backbone.type=LeNet55", "optimizer.type=timm/lambb", "los
 """
 
 RUNNER = """
+mistake = "optimizer.lr=fast"  # a number or a tensor: what a tensor takes, only torch says
+note(mistake, lambda: cli.run(check.main, ["tiny.yaml", mistake]))
+
 import yaml
 from pathlib import Path
 from knoll.runner import Runner
@@ -53,6 +56,8 @@ def test_torch_is_imported_by_none_of_these_and_libraries_not_by_a_run_without_t
     said, imported = json.loads(done.stdout.splitlines()[-1])
 
     assert imported.pop("run") == ["torch", "torchvision"]
+    assert imported.pop("optimizer.lr=fast")[0] == "torch"
+    assert "optimizer.lr (command line): expected a number or" in said["optimizer.lr=fast"]
     assert {what: names for what, names in imported.items() if names} == {}
     assert "timm/resnet50" in said["list backbones"]
     assert "SGD " in said["list optimizers"]

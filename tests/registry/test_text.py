@@ -12,7 +12,7 @@ import pytest
 from knoll.registry import Registry, UnknownNameError, check, config_from_dict
 from knoll.registry.check import problems
 from knoll.registry.described import Described
-from knoll.registry.fit import NotImportedError, Unimported
+from knoll.registry.fit import Unimported
 from knoll.registry.folders import Folders
 from knoll.registry.registries import BACKBONES, DATASETS, METRICS, MODELS, OPTIMIZERS, SCHEDULERS
 from knoll.registry.signature import parameters
@@ -116,13 +116,6 @@ def test_mistakes_are_those_that_signatures_of_the_classes_tell(tiny, mistakes):
     found = [str(problem) for problem in problems(config, from_text)]
     assert found == [str(problem) for problem in check(config)]
     assert len(found) >= len(mistakes)
-
-
-def test_a_value_that_only_an_import_can_judge_is_not_judged(tiny):
-    config = config_from_dict(tiny, ["optimizer.lr=fast"])  # a number or a tensor: what a tensor takes, torch says
-    with pytest.raises(NotImportedError):
-        problems(config, described)
-    assert "optimizer.lr" in str(check(config)[0])
 
 
 def test_a_module_in_a_form_that_outlines_do_not_expect_is_parsed_whole(tmp_path):
