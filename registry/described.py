@@ -33,18 +33,16 @@ class Described:
         if found is None:
             raise NotImportedError(f"{module}.{name}")
         self.parameters = _of_class(*found) if isinstance(found[1], ast.ClassDef) else _of_function(*found)
-        self._whole = True
-        classes = [each for each in _line(*found) if isinstance(each, ast.ClassDef)]
-        if isinstance(found[1], ast.ClassDef):
-            last = classes[-1].bases
-            self._whole = not last or [ast.unparse(each) for each in last] == ["object"]
-        for each in reversed(classes):
-            self.__dict__.update(_plain_values(each))
+        self._found = found
 
     def __getattr__(self, name: str) -> Any:
-        if self._whole:
-            raise AttributeError(name)
-        raise NotImportedError(name)
+        node = None
+        for node in _line(*self._found):
+            if isinstance(node, ast.ClassDef) and name in (values := _plain_values(node)):
+                return values[name]
+        if isinstance(node, ast.ClassDef) and [ast.unparse(each) for each in node.bases] not in ([], ["object"]):
+            raise NotImportedError(name)
+        raise AttributeError(name)
 
 
 def _line(module: ModuleText, node: Definition) -> Iterator[Definition]:
@@ -154,7 +152,8 @@ def _value(module: ModuleText, name: str) -> Any:
         found = sys.modules.get(origin)
         if found is not None and hasattr(found, own):
             return getattr(found, own)
-        text = module_text(origin)
+        near = origin.split(".")[:2] == module.name.split(".")[:2]  # all of torch is long to read
+        text = module_text(origin) if near else None
         return _evaluate(text, text.assigned[own]) if text and own in text.whole().assigned else Unimported
     if name in module.defined or name in module.modules:
         return _Torch if name == "torch" else Unimported

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .discover import BROKEN, import_or_remember
 from .index import FileIndex, Registration, index_file
-from .source_text import module_file
+from .source_text import ModuleText, module_file
 
 
 class CodeFile(NamedTuple):
@@ -55,14 +55,20 @@ class Folders:
     def names(self) -> set[str]:
         return set(self._by_name)
 
-    def registration(self, name: str) -> Registration | None:
-        """Where a name is registered: by the last file to do so."""
-        return self._ordered(name)[-1][1] if name in self else None
+    def first_line(self, name: str) -> str:
+        """The first line of what a class or function says of itself; nothing if its file cannot be parsed, which is
+        then in BROKEN."""
+        file, found = self._ordered(name)[-1]
+        try:
+            return ModuleText(file.module, file.file).first_line(found.defined or name)
+        except (SyntaxError, ValueError) as error:
+            BROKEN[file.file] = "".join(traceback.format_exception(error))
+            return ""
 
     def place(self, name: str) -> tuple[str, str] | None:
         """The module that registers a name, and what the class or function is called there."""
         file, found = self._ordered(name)[-1] if name in self else (None, None)
-        return (file.module, found.defined) if file and found else None
+        return (file.module, found.defined or found.name) if file and found else None
 
     def unforced(self, name: str) -> Registration | None:
         """Where a name is registered without `force`."""

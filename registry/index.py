@@ -24,8 +24,7 @@ class Registration(NamedTuple):
     file: Path
     line: int
     force: bool = False
-    defined: str = ""  # what it is called in the file, if it stands at its top level
-    doc: str | None = None
+    defined: str = ""  # what it is called in the file, if that is not the name
 
 
 class FileIndex(NamedTuple):
@@ -62,21 +61,27 @@ def index_file(file: Path) -> FileIndex:
     except OSError as error:
         return FileIndex([], set(), error)
     count = len(_USE.findall(text))
-    if not count:
-        return FileIndex([], set())
+    plain = list(_PLAIN.finditer(text)) if count else []
+    if count == len(
+        plain
+    ):  # as in most files: to parse them all would take as long as all else that a tool begins with
+        lines = [text.count("\n", 0, found.end()) + 1 for found in plain]
+        certain = [Registration(each[1], each[2], file, line) for each, line in zip(plain, lines, strict=True)]
+        return FileIndex(certain, set())
     try:
         tree = ast.parse(text, str(file))
     except (SyntaxError, ValueError) as error:
         return FileIndex([], set(), error)
     certain = [found for node in tree.body for found in _read(node, file)]
     understood = {id(use) for node in tree.body if _read(node, file) for use in _uses_of(node)}
-    # Most files register by name alone, and walking through them would cost as much as parsing them.
-    others = [use for use in _uses(tree) if id(use) not in understood] if count > len(understood) else []
+    others = [use for use in _uses(tree) if id(use) not in understood]
     return FileIndex(certain, {use.value.id if isinstance(use.value, ast.Name) else "" for use in others})
 
 
 _METHODS = ("register_module", "add_source", "add_library")
 _USE = re.compile(rf"\.\s*({'|'.join(_METHODS)})\b")
+# A definition at the top level, registered under its own name.
+_PLAIN = re.compile(r"^@(\w+)\.register_module(?:\(\))?[ ]*\n(?:@.*\n)*(?:class|def)[ ]+(\w+)", re.MULTILINE)
 
 
 def _uses(tree: ast.AST) -> Iterator[ast.Attribute]:
@@ -92,9 +97,8 @@ def _uses_of(node: ast.AST) -> Iterator[ast.Attribute]:
 def _read(node: ast.AST, file: Path) -> list[Registration]:
     """What a definition with decorators, or a statement, registers."""
     if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-        doc = ast.get_docstring(node)
         read = [_read_call(each, node.name, file, node.lineno) for each in node.decorator_list]
-        return [found._replace(doc=doc) for each in read for found in each]
+        return [found for each in read for found in each]
     return _read_call(node.value, None, file, node.lineno) if isinstance(node, ast.Expr) else []
 
 

@@ -217,10 +217,9 @@ class Registry:
             return ""
         if key in self._modules:
             return own_first_line(self._modules[key])
-        found = self._folders.registration(key)
-        if found is None and self._library:
-            return self._library.first_line(key)
-        return (found.doc or "").partition("\n")[0] if found else ""
+        if key in self._folders:
+            return self._folders.first_line(key)
+        return self._library.first_line(key) if self._library else ""
 
     def place(self, key: str) -> str:
         """Where a name was registered, as `file:line`."""

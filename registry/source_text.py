@@ -27,7 +27,7 @@ class ModuleText:
     """
 
     def __init__(self, name: str, file: Path) -> None:
-        self.name = name
+        self.name, self.file = name, str(file)
         self.package = name if file.name == "__init__.py" else name.rpartition(".")[0]
         self.defined: dict[str, Definition] = {}
         self.taken: dict[str, tuple[str, str]] = {}
@@ -62,7 +62,7 @@ class ModuleText:
         """This module with all that stands in its definitions."""
         if self._text:
             self._all_of.clear()
-            self._read(ast.parse(self._text))
+            self._read(ast.parse(self._text, self.file))
             self._text = ""
         return self
 
