@@ -71,7 +71,9 @@ def attempt() -> Callable[..., str]:
 @pytest.fixture
 def index_in_memory(monkeypatch) -> None:
     """Files are searched for an unknown name once, not for each of thousands of names."""
-    monkeypatch.setattr(hints, "registrations", functools.cache(lambda folder: list(registrations(folder))))
+    of_folder = functools.cache(lambda folder: list(registrations(folder)))
+    named = lambda folder, name: [each for each in of_folder(folder) if each.name == name]  # noqa: E731
+    monkeypatch.setattr(hints, "registrations", named)
 
 
 PIECES = [
