@@ -62,9 +62,7 @@ def index_file(file: Path) -> FileIndex:
         return FileIndex([], set(), error)
     count = len(_USE.findall(text))
     plain = list(_PLAIN.finditer(text)) if count else []
-    if count == len(
-        plain
-    ):  # as in most files: to parse them all would double the start of a tool
+    if count == len(plain):  # as in most files: to parse them all would double the start of a tool
         lines = [text.count("\n", 0, found.end()) + 1 for found in plain]
         certain = [Registration(each[1], each[2], file, line) for each, line in zip(plain, lines, strict=True)]
         return FileIndex(certain, set())

@@ -156,7 +156,7 @@ def describe(folder: Path, config: Config, step: int) -> None:
         "platform": platform.platform(),
         "devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "cpu_threads": torch.get_num_threads(),
-        "packages": {each.metadata["Name"]: each.version for each in distributions()},
+        "packages": {each["Name"]: each["Version"] for each in (found.metadata for found in distributions())},
         "git": {str(place): state for place in _repositories() if (state := _git_state(place, folder, since))},
     }
     _write(folder / f"environment{since}.json", json.dumps(environment, indent=1, sort_keys=True))

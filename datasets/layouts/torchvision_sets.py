@@ -39,7 +39,7 @@ class _Torchvision(ArrayImages):
         self._split = split
         self.images = np.asarray(data.data)
         self.classes = list(data.classes)
-        self.labels: Sequence[int] = [int(label) for label in data.targets]
+        self.labels: Sequence[int] = np.asarray(data.targets).tolist()
 
     def name(self, index: int) -> str:
         return f"{self._split}/{index:05d}"
