@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ import torch
 from ..hooks.hook import Hook
 from ..registry import Config, ConfigError, UserError, config_from_dict, make_experiment
 from ..registry.system_errors import lacks_memory
+from .peak_memory import peak_memory
 from .trial import Enough, for_trial, run_trial
 
 if TYPE_CHECKING:
@@ -204,13 +204,8 @@ def _measure(question: _Question) -> Measured:
 
 def _peak(device: torch.device) -> int:
     """The most memory that was taken, in bytes; 0 where the system does not say."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_reserved(device)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    # What torch keeps for the tensors to come takes room too.
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else peak_memory(device) or 0
 
 
 class _Clock(Hook):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
-
-import torch
 
 from .arithmetic import peak, training_flops
 from .passes import passes
+from .peak_memory import peak_memory
 from .time_shares import PARTS, in_percent
 
 if TYPE_CHECKING:
@@ -41,18 +39,6 @@ def time_line(runner: Runner, with_flops: bool = True) -> str:
     if with_flops and images and training >= _WORTH_COUNTING and (told := _flops(runner, images / training)):
         figures.append(told)
     return "   ".join(["  ".join([f"time: {_clock(sum(seconds))}", *shares]), *figures])
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Bytes; None where the system does not say."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return None
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest if sys.platform == "darwin" else largest * 1024
 
 
 def _flops(runner: Runner, images_per_second: float) -> str | None:
