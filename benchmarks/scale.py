@@ -106,6 +106,8 @@ def measure(name: str, count: int, turns: int) -> dict[str, list[float]]:
         generator = np.random.default_rng(0)
         images = generator.integers(0, 256, (SAMPLES, *shape), dtype=np.uint8)
         np.savez(Path(folder, "arrays.npz"), train_images=images, train_labels=np.arange(SAMPLES) % CLASSES)
+        # torch, once imported, advises against `find_unused_parameters`, which is what is measured.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         # Spawned: a copy of this process would have its threads.
         spawn(_process, (name, count, turns, port, folder), nprocs=count)
         return json.loads(Path(folder, "taken.json").read_text())
@@ -114,7 +116,7 @@ def measure(name: str, count: int, turns: int) -> dict[str, list[float]]:
 def _process(rank: int, name: str, count: int, turns: int, port: int, folder: str) -> None:
     """One of the processes: trains with a hook in which the other loops take their turns."""
     own = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=count, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-    os.environ.update({key: str(value) for key, value in own.items()}, TORCH_CPP_LOG_LEVEL="ERROR")
+    os.environ.update({key: str(value) for key, value in own.items()})
     torch.set_num_threads(1)
     case, arrays = CASES[name], str(Path(folder, "arrays.npz"))
     as_floats = [dict(type="ToImage"), dict(type="ToDtype", dtype="float32", scale=True)]

@@ -11,6 +11,7 @@ import os
 import select
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from knoll.registry.errors import UserError, one_line
 from knoll.registry.system_errors import in_words, lacks_memory
 
 USER_ERROR, INTERRUPTED = 2, 130
+_FIRST_SAYS = 5.0  # seconds; torchrun looks ten times in one
 # Names of files are bytes, and those that are not UTF-8 no text: `\\udcff` is written for such a byte, 0xff.
 NOT_UNICODE = "backslashreplace"
 
@@ -104,6 +106,9 @@ def _message(error: Exception) -> str | None:
 
 
 def _end(message: str) -> int:
+    if os.environ.get("RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" in os.environ:
+        # What all processes have found the first one says, and torchrun then ends the others before they do, too.
+        time.sleep(_FIRST_SAYS)
     _say(f"error: {message}")
     return USER_ERROR
 
