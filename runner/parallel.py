@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..hooks.device_placement import DevicePlacement
-from ..registry import OPTIMIZERS, ConfigError
+from ..registry import ConfigError
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -58,8 +58,6 @@ def _require_shardable(runner: Runner) -> None:
     experiment, hooks = runner.experiment, runner.hooks.by_name
     averages = [name for name, hook in hooks.items() if hook.averages_as]
     thaws = isinstance(experiment.freeze, dict) and any(until != "100%" for until in experiment.freeze.values())
-    kind = str(experiment.optimizer["type"])
-    goes_back = hasattr(OPTIMIZERS.get(kind), "ascended")
     fp16 = experiment.precision not in ("fp32", "bf16")  # "auto" may take it
     ordered = experiment.memory_format != "contiguous"
     reasons = {
@@ -68,9 +66,7 @@ def _require_shardable(runner: Runner) -> None:
         "memory_format orders whole weights, and here are parts of them: leave it out": ordered,
         f"the hook {', '.join(averages)} keeps a whole model in each process: leave it out": averages,
         "clip_agc measures whole units of weights, and here are parts of them: take clip_norm": experiment.clip_agc,
-        f"{kind} goes to other weights and back, which has not been shown to be right here": goes_back,
         "freeze can thaw nothing during the run: name what is frozen for all of it": thaws,
-        "clip_agc goes by the norms of whole units: take clip_norm": experiment.clip_agc is not None,
         "the loss has parameters of its own, which are in no block": list(runner.loss_function.parameters()),
     }
     for reason, is_so in reasons.items():

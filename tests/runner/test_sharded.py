@@ -119,12 +119,6 @@ def test_what_looks_at_gradients_and_weights_sees_the_whole_of_them(tiny, proces
     assert furthest(load("parts/checkpoints/last.pt"), load("whole/checkpoints/last.pt")) < 1e-6
 
 
-def test_adaptive_clipping_is_refused(tiny, processes):
-    tiny |= dict(clip_norm=None, clip_agc=0.01)
-    found = processes(2, train, tiny, "run")
-    assert "parallel='fsdp': clip_agc" in str(found[0])
-
-
 def test_a_checkpoint_is_a_whole_one_and_continues_to_the_bit(tiny, processes, differences):
     """Written by two processes, read by one as any other; continued by two with what they would have had."""
     tiny["model"]["head"]["dropout"] = 0.2
@@ -160,7 +154,6 @@ def test_a_run_that_is_stopped_is_saved_if_all_know_of_it(tiny, processes, by, s
         (dict(memory_format="channels_last"), "memory_format orders whole weights"),
         (dict(compile=True), "compile has not been shown"),
         (dict(clip_norm=None, clip_agc=0.01), "clip_agc measures whole units"),
-        (dict(optimizer=dict(type="SAM", base_optimizer=dict(type="SGD", lr=0.01))), "SAM goes to other weights"),
         (dict(freeze={"backbone.first": "1ep"}), "freeze can thaw nothing"),
     ],
 )
@@ -168,24 +161,6 @@ def test_what_does_not_go_together_is_refused(tiny, processes, change, said):
     found = processes(2, train, tiny | change, "run")
     assert [each.status for each in found] == [1, 1]
     assert all(each.value.startswith("ConfigError: parallel='fsdp': ") and said in each.value for each in found)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        dict(optimizer=dict(type="Lookahead", base_optimizer=dict(type="AdamW", lr=0.01), k=2)),
-        dict(clip_norm=None, clip_value=0.001),
-    ],
-    ids=["Lookahead", "clip_value"],
-)
-def test_what_goes_around_an_optimizer_does_what_it_does_in_one_process(tiny, processes, change):
-    tiny |= change | dict(duration=4)
-    tiny["train"]["batch_size"] = 6
-    train(tiny, "whole")
-    tiny["train"]["batch_size"] = 3
-    found = processes(2, train, tiny, "parts")
-    assert [each.status for each in found] == [0, 0], found
-    assert furthest(load("parts/checkpoints/last.pt"), load("whole/checkpoints/last.pt")) < 1e-6
 
 
 def test_an_average_of_the_weights_is_refused(tiny, processes):
