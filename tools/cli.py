@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import importlib
 import io
 import multiprocessing
@@ -12,8 +13,8 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn, TextIO
@@ -167,6 +168,19 @@ def _leave(status: int) -> NoReturn:
     for child in multiprocessing.active_children():
         child.kill()
     os._exit(status)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Inside, Python looks for no garbage: in libraries that are being imported it finds none, and the search takes a
+    quarter of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def parser(usage: str, doc: str | None) -> argparse.ArgumentParser:

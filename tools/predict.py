@@ -21,7 +21,7 @@ from typing import Any
 
 from knoll.registry import UserError
 from knoll.registry.errors import one_line
-from knoll.tools.cli import EMA_HELP, NOT_UNICODE, parser, run
+from knoll.tools.cli import EMA_HELP, NOT_UNICODE, importing, parser, run
 
 MOST_SHOWN = 100
 
@@ -42,11 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--trust", action="store_true", help="import the code that the checkpoint's config names")
     options = arguments.parse_intermixed_args(argv)
 
-    from knoll.runner import Trained
-    from knoll.runner.picture_grid import draw_grid, writable_names
-    from knoll.runner.predict import count_endings, find_images, from_dataset, from_files, predict
-    from knoll.runner.preprocessing import Preprocessing
-    from knoll.runner.whole_file import require_writable, written_whole
+    with importing():
+        from knoll.runner import Trained
+        from knoll.runner.picture_grid import draw_grid, writable_names
+        from knoll.runner.predict import count_endings, find_images, from_dataset, from_files, predict
+        from knoll.runner.preprocessing import Preprocessing
+        from knoll.runner.whole_file import require_writable, written_whole
 
     for name in ("top", "random", "batch"):
         if getattr(options, name) is not None and getattr(options, name) < 1:

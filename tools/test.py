@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from knoll.registry import UserError
-from knoll.tools.cli import EMA_HELP, NOT_UNICODE, OVERRIDES_HELP, parser, run
+from knoll.tools.cli import EMA_HELP, NOT_UNICODE, OVERRIDES_HELP, importing, parser, run
 
 if TYPE_CHECKING:
     from knoll.runner import Trained
@@ -43,12 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if extra := [word for word in options.overrides if "=" not in word]:
         raise UserError(f"{extra[0]} is not key=value: name one checkpoint at a time")
 
-    from knoll.runner import Trained
-    from knoll.runner.distributed import join
-    from knoll.runner.evaluate import evaluate
-    from knoll.runner.labels import all_labels, meaning_of
-    from knoll.runner.views import build_views
-    from knoll.runner.whole_file import require_writable, written_whole
+    with importing():
+        from knoll.runner import Trained
+        from knoll.runner.distributed import join
+        from knoll.runner.evaluate import evaluate
+        from knoll.runner.labels import all_labels, meaning_of
+        from knoll.runner.views import build_views
+        from knoll.runner.whole_file import require_writable, written_whole
 
     if options.out:
         require_writable("--out", options.out, (".csv",))

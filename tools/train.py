@@ -19,9 +19,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from knoll.registry import Config, UserError, load_config, require_valid
-from knoll.tools.cli import OVERRIDES_HELP, parser, place, run
+from knoll.tools.cli import OVERRIDES_HELP, importing, parser, place, run
+
+if TYPE_CHECKING:
+    from knoll.runner import Runner
 
 _LONGEST = 100 * 365 * 24 * 3600
 
@@ -57,33 +61,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if "RANK" in os.environ:  # torch, once imported, advises against `find_unused_parameters`: it is there on purpose
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    config = load_config(options.config, options.overrides)
-    require_valid(config)  # before the imports below, which take seconds
     try:
-        return _train(config, options, deadline)
+        with importing():
+            config = load_config(options.config, options.overrides)
+            require_valid(config)  # before what the imports below bring, which takes seconds
+            runner = _build(config, options)
+        runner.train(deadline)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("--resume continues a run from its last checkpoint, if it has one") from None
-
-
-def _train(config: Config, options: argparse.Namespace, deadline: float | None) -> int:
-    from knoll.runner import Runner
-    from knoll.runner.resume import find_checkpoint, folder_of
-
-    folder, checkpoint = options.work_dir, None
-    try:
-        if options.resume:
-            checkpoint = find_checkpoint(options.resume, config.name, folder)
-            if checkpoint is None:
-                print("nothing to resume: the newest run of this config has no checkpoint; starting a new run")
-            else:
-                folder = folder or folder_of(checkpoint)
-        runner = Runner(config, folder, checkpoint, options.allow_world_size)
-        runner.train(deadline)
     except BrokenPipeError as error:  # else it would pass for a tool whose output is read no further: exit status 0
         raise UserError("the run is not finished: what it prints has no reader any more (Broken pipe)") from error
     if runner.world.is_first and runner.hooks.save:
         print(f"checkpoint: {runner.work_dir / 'checkpoints' / 'last.pt'}")
     return 0
+
+
+def _build(config: Config, options: argparse.Namespace) -> Runner:
+    from knoll.runner import Runner
+    from knoll.runner.resume import find_checkpoint, folder_of
+
+    folder, checkpoint = options.work_dir, None
+    if options.resume:
+        checkpoint = find_checkpoint(options.resume, config.name, folder)
+        if checkpoint is None:
+            print("nothing to resume: the newest run of this config has no checkpoint; starting a new run")
+        else:
+            folder = folder or folder_of(checkpoint)
+    return Runner(config, folder, checkpoint, options.allow_world_size)
 
 
 def _resume_alone(argv: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -231,3 +232,13 @@ def test_a_kind_that_there_is_not(call):
     status, error = call(list_tool, "backbone5")
     assert status == 2
     assert error.startswith("error: there is no kind 'backbone5'. Did you mean `backbones`")
+
+
+def test_garbage_is_not_looked_for_while_libraries_are_imported():
+    assert gc.isenabled()
+    with cli.importing():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ZeroDivisionError), cli.importing():
+        _ = 1 / 0
+    assert gc.isenabled()
