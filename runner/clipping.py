@@ -41,6 +41,10 @@ class Clipping:
                 last = [model.get_submodule(name) for name in last_layers(model)]
                 self._left_out = {each for layer in last for each in layer.parameters()}
 
+    @property
+    def is_on(self) -> bool:
+        return any(each is not None for each in (self.norm, self.value, self.agc))
+
     @classmethod
     def of(cls, experiment: Experiment, model: nn.Module) -> Clipping:
         """As the keys of a config say."""

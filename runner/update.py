@@ -126,7 +126,8 @@ class Update:
     def step(self) -> None:
         """Clip the gradients and move the weights; fp16's scaler leaves out a step whose gradients overflowed."""
         self.stopwatch.switch(OPTIMIZER)
-        self.clipping(self._parameters(), self._norm)
+        if self.clipping.is_on:
+            self.clipping(self._parameters(), self._norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.stopwatch.switch(HOOKS)
