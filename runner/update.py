@@ -81,7 +81,8 @@ class Update:
 
     def _gradients(self, batches: Sequence[Batch]) -> tuple[list[Tensor], list[Tensor]]:
         """Still scaled; returns the losses and the logits of the batches."""
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self._parameters():
+            parameter.grad = None  # as zero_grad does, without a mark for torch's profiler: 15 us less
         losses, logits = [], []
         for number, batch in enumerate(batches, start=1):
             with nullcontext() if number == len(batches) else self.forward.no_sync():
