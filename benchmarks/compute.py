@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     arguments = argparse.ArgumentParser(
         "python -m benchmarks compute", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("cases", nargs="*", default=list(CASES), help=f"of {', '.join(CASES)} (default: all)")
+    arguments.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE", help=f"{', '.join(CASES)}")
     arguments.add_argument("--rounds", type=int, default=11)
     arguments.add_argument("--threads", type=int, default=torch.get_num_threads())
     wanted = ON_CUDA if torch.cuda.is_available() else AUTO
@@ -77,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     arguments.add_argument("--compile", default=wanted.compile, help="true, false, auto or a mode of torch.compile")
     arguments.add_argument("--memory-format", default=wanted.memory_format)
     options = arguments.parse_args(argv)
+    if unknown := [name for name in options.cases if name not in CASES]:
+        arguments.error(f"there is no case {unknown[0]}: {', '.join(CASES)}")
     compiled: bool | str = {"true": True, "false": False}.get(str(options.compile).lower(), str(options.compile))
     wanted = How(options.precision, compiled, options.memory_format)
     table = Table(

@@ -57,7 +57,8 @@ class Window:
             values |= self.metrics.compute()
             self.metrics.reset()
         now = time.perf_counter()
-        values["images_per_second"] = self.images / (now - self.start)
+        if self.images:  # else all of it was gathered before the run was continued
+            values["images_per_second"] = self.images / (now - self.start)
         self.losses, self.images, self.start = [], 0, now
         self.read_at, self.values = step, values
         return values

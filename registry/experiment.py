@@ -174,9 +174,9 @@ class Experiment:
     accumulate: Count = 1
     base_batch: Count | None = None
     lr_scaling: Literal["linear", "sqrt"] | None = None
-    clip_norm: Annotated[float, AtLeast(0)] | None = None
-    clip_value: Annotated[float, AtLeast(0)] | None = None
-    clip_agc: Annotated[float, AtLeast(0)] | None = None
+    clip_norm: Annotated[float, AtLeast(1e-9)] | None = None
+    clip_value: Annotated[float, AtLeast(1e-9)] | None = None
+    clip_agc: Annotated[float, AtLeast(1e-9)] | None = None
     stop_at_nan: bool = True
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
     compile: bool | Literal["auto", "default", "reduce-overhead", "max-autotune", "aot_eager"] = False
