@@ -42,6 +42,7 @@ class EMA(Hook):
     """
 
     averages_as = "ema"
+    takes_whole_weights = True
 
     def __init__(
         self,

@@ -55,6 +55,8 @@ class Hook:
     mixes_labels = False
     # What evaluations call a set when they measure weights of this hook's own: "ema" for figures such as val_ema/top1.
     averages_as: str | None = None
+    # Whether it reads or keeps the weights as a whole: it then refuses a model whose weights are shared out (FSDP).
+    takes_whole_weights = False
     # What it is called in a config, where that is not its class in snake_case.
     usual_name: str | None = None
 

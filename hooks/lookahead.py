@@ -34,6 +34,8 @@ class Lookahead(Hook):
         power: how late in the run it comes to that.
     """
 
+    takes_whole_weights = True
+
     def __init__(
         self,
         start: Duration = "3ep",

@@ -36,6 +36,8 @@ class Whitening(Hook):
         ConfigError: when the run begins, if the model has no such convolution.
     """
 
+    takes_whole_weights = True
+
     def __init__(
         self, layer: str = "backbone.whiten", images: Annotated[int, AtLeast(1)] = 5000, eps: float = 5e-4
     ) -> None:

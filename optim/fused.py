@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .wrappers import innermost
+
 # Those that torch has a fused form of both on CUDA and on CPUs.
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
@@ -24,8 +26,7 @@ def fuse(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
       momentum fails otherwise, as when something thaws, or goes on with whatever was in memory.
     * The optimizer's state lies in memory as its parameters do. On a CPU the result is wrong otherwise, without a word.
     """
-    while hasattr(optimizer, "_base_optimizer"):  # SAM and Lookahead: it is the one inside that makes the step
-        optimizer = optimizer._base_optimizer  # pyright: ignore[reportAttributeAccessIssue]
+    optimizer = innermost(optimizer)
     defaults = optimizer.defaults
     if type(optimizer) not in FUSED:
         return

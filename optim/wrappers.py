@@ -16,6 +16,13 @@ from ..registry.fit import AtLeast, AtMost
 _SMALL = 1e-12  # a gradient of zero has no direction, and gives no step upwards
 
 
+def innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimizer that makes the steps and has the state: of SAM and of timm's Lookahead the one inside."""
+    while hasattr(optimizer, "_base_optimizer"):
+        optimizer = optimizer._base_optimizer  # pyright: ignore[reportAttributeAccessIssue]
+    return optimizer
+
+
 @OPTIMIZERS.register_module()
 class SAM(torch.optim.Optimizer):
     """Sharpness-aware minimisation (Foret et al. 2021, algorithm 1): the gradient of each step is taken not at the

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..datasets.loading.randomness import derive_seed, seed_sample
 from ..registry import ConfigError, UserError
+from ..registry.errors import one_line
 from .resume import flatten
 
 if TYPE_CHECKING:
@@ -188,6 +189,11 @@ class World:
             said = str(error)
             if self.size == 1 or isinstance(error, UserError):
                 raise
+            if "DTensor" in said:  # of an optimizer, say, that computes with weights and tensors of its own
+                raise ConfigError(
+                    f"parallel='fsdp': a part of this run does not take weights in parts ({one_line(said)[:200]}): "
+                    "take another optimizer, or parallel='ddp'"
+                ) from error
             if any(words in said for words in GONE):
                 what = "is gone: it was killed, or ended by an error that it has told itself"
             elif "imed out" in said or "imeout" in said:

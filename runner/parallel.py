@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..hooks.device_placement import DevicePlacement
+from ..optim.wrappers import innermost
 from ..registry import ConfigError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def prepare(runner: Runner) -> nn.Module:
         ConfigError: the config asks for what does not go together, or not on this device.
     """
     experiment, world = runner.experiment, runner.world
+    if experiment.parallel == "fsdp":
+        _require_shardable(runner)  # by one process too, so that a config is tried at home
     if world.size == 1 or (experiment.parallel == "ddp" and not experiment.sync_batchnorm):
         return runner.model
     device = world.own_device(_device(runner))
@@ -34,13 +37,11 @@ def prepare(runner: Runner) -> nn.Module:
     if experiment.sync_batchnorm:
         if device.type == "cpu":
             raise ConfigError("sync_batchnorm: torch synchronises batch normalisation on CUDA only: leave it out here")
-        from timm.layers.norm_act import (
-            convert_sync_batchnorm,
-        )  # torch's own would lose the activations of timm's layers
+        # torch's own would lose the activations of timm's layers.
+        from timm.layers.norm_act import convert_sync_batchnorm
 
         model = convert_sync_batchnorm(model)
     if experiment.parallel == "fsdp":
-        _require_shardable(runner)
         _shard(model, device, world.size)
     return model
 
@@ -56,7 +57,7 @@ def _device(runner: Runner) -> torch.device:
 def _require_shardable(runner: Runner) -> None:
     """Refuse what has no meaning, or has not been shown to be right, where each process has a part of every weight."""
     experiment, hooks = runner.experiment, runner.hooks.by_name
-    averages = [name for name, hook in hooks.items() if hook.averages_as]
+    whole = [name for name, hook in hooks.items() if hook.takes_whole_weights]
     thaws = isinstance(experiment.freeze, dict) and any(until != "100%" for until in experiment.freeze.values())
     fp16 = experiment.precision not in ("fp32", "bf16")  # "auto" may take it
     ordered = experiment.memory_format != "contiguous"
@@ -64,7 +65,7 @@ def _require_shardable(runner: Runner) -> None:
         "under fp16 gradients are scaled by what one process sees of them: take precision='bf16'": fp16,
         "compile has not been shown to give the same result: leave it out": experiment.compile,
         "memory_format orders whole weights, and here are parts of them: leave it out": ordered,
-        f"the hook {', '.join(averages)} keeps a whole model in each process: leave it out": averages,
+        f"the hook {', '.join(whole)} takes whole weights, and here are parts of them: leave it out": whole,
         "clip_agc measures whole units of weights, and here are parts of them: take clip_norm": experiment.clip_agc,
         "freeze can thaw nothing during the run: name what is frozen for all of it": thaws,
         "the loss has parameters of its own, which are in no block": list(runner.loss_function.parameters()),
@@ -176,6 +177,7 @@ def shared_out(state: Mapping[str, Tensor], like: nn.Module) -> Mapping[str, Ten
 
 def share_out_optimizer(optimizer: torch.optim.Optimizer) -> None:
     """After an optimizer has loaded a whole state, leave this process its part of it. All must call it."""
+    optimizer = innermost(optimizer)
     for group in optimizer.param_groups:
         if any(hasattr(each, "full_tensor") for each in group["params"]) and "fused" in group:
             group["fused"] = optimizer.defaults["fused"]  # not that of one process, whose weights were whole

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from knoll.hooks.hook import Hook
-from knoll.registry import BACKBONES, HOOKS
+from knoll.registry import BACKBONES, HOOKS, OPTIMIZERS
 from knoll.runner import Runner, Trained
 from knoll.runner.checkpoint import load
 from knoll.runner.evaluate import evaluate
@@ -163,10 +163,46 @@ def test_what_does_not_go_together_is_refused(tiny, processes, change, said):
     assert all(each.value.startswith("ConfigError: parallel='fsdp': ") and said in each.value for each in found)
 
 
+@pytest.mark.parametrize("name", ["SAM", "Lookahead"])
+def test_what_is_around_an_optimizer_continues_to_the_bit(tiny, processes, differences, name):
+    base = dict(type="SGD", lr=0.02, momentum=0.9)
+    inner = dict(type="Lookahead", base_optimizer=base, k=2)
+    tiny["optimizer"] = dict(type="SAM", base_optimizer=inner) if name == "SAM" else inner
+    tiny["hooks"]["checkpoint"]["keep"] = 99
+    found = processes(2, train, tiny, "run")
+    resumed = processes(2, train, tiny, "resumed", "run/checkpoints/step_00000004.pt")
+    assert [each.status for each in (*found, *resumed)] == [0] * 4, (found, resumed)
+    last, again = (load(f"{folder}/checkpoints/last.pt") for folder in ("run", "resumed"))
+    assert "lookahead_slow_buff" in str(last["optimizer"]["state"][0].keys())
+    assert [each for part in ("model", "optimizer") for each in differences(last[part], again[part])] == []
+
+
+def test_an_optimizer_that_takes_no_parts_of_weights_is_told(tiny, processes):
+    """timm's Adafactor is one, for some networks: it computes with tensors of its own."""
+
+    class OfItsOwn(torch.optim.SGD):
+        def step(self, closure=None):
+            for weight in self.param_groups[0]["params"]:
+                weight.data.add_(torch.zeros(weight.shape))
+
+    OPTIMIZERS.register_module(module=OfItsOwn)
+    tiny["optimizer"] = dict(type="OfItsOwn", lr=0.01)
+    found = processes(2, train, tiny, "run")
+    del OPTIMIZERS.module_dict["OfItsOwn"]
+    assert [each.value.startswith("ConfigError: parallel='fsdp': a part of this run") for each in found] == [True] * 2
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_hook_that_moves_whole_weights_is_refused_by_any_number_of_processes(tiny, processes, count):
+    tiny["hooks"]["back"] = dict(type="Lookahead", start=0)
+    found = processes(count, train, tiny, "run")
+    assert all("the hook back takes whole weights" in each.value for each in found)
+
+
 def test_an_average_of_the_weights_is_refused(tiny, processes):
     tiny["hooks"]["ema"] = dict(type="EMA")
     found = processes(2, train, tiny, "run")
-    assert all("the hook ema keeps a whole model in each process" in each.value for each in found)
+    assert all("the hook ema takes whole weights" in each.value for each in found)
 
 
 def test_what_is_frozen_for_the_whole_run_stays(tiny, processes):
