@@ -135,13 +135,38 @@ def _annotation(module: ModuleText, node: ast.expr | None, default: ast.expr | N
 
 def _evaluate(module: ModuleText, node: ast.expr) -> Any:
     """The value of an annotation; what it names of modules that are not imported is Unimported."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        node = ast.parse(node.value, mode="eval").body
-    names = {each.id: _value(module, each.id) for each in ast.walk(node) if isinstance(each, ast.Name)}
     try:
-        return eval(compile(ast.Expression(node), "annotation", "eval"), {"__builtins__": {}}, names)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node = ast.parse(node.value, mode="eval").body
+        return _read(module, node)
     except Exception:  # anyone's annotation: then an import tells
         return Unimported
+
+
+def _read(module: ModuleText, node: ast.expr) -> Any:
+    """What stands in an annotation, without running any of it but our own marks, such as AtLeast(0)."""
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name():
+            return _value(module, node.id)
+        case ast.Attribute():
+            return getattr(_read(module, node.value), node.attr)
+        case ast.Subscript():
+            return _read(module, node.value)[_read(module, node.slice)]
+        case ast.Tuple():
+            return tuple(_read(module, each) for each in node.elts)
+        case ast.List():
+            return [_read(module, each) for each in node.elts]
+        case ast.BinOp(op=ast.BitOr()):
+            return _read(module, node.left) | _read(module, node.right)
+        case ast.UnaryOp(op=ast.USub()):
+            return -_read(module, node.operand)
+        case ast.Call(keywords=[]):
+            mark = _read(module, node.func)
+            if isinstance(mark, type) and mark.__module__.startswith("knoll.registry."):
+                return mark(*(_read(module, each) for each in node.args))
+    return Unimported
 
 
 def _value(module: ModuleText, name: str) -> Any:

@@ -97,7 +97,7 @@ def bind(
             fitted[key] = value
         else:
             choices = [name for name in known.annotations if name not in provided]
-            now = getattr(target, "former_keys", {}).get(key)
+            now = getattr(target, "former_keys", {}).get(key) if dataclasses.is_dataclass(target) else None
             problems.append(
                 ArgumentProblem(key, f"no key any more: {now}" if now else f"unknown key.{did_you_mean(key, choices)}")
             )

@@ -177,6 +177,7 @@ def test_what_is_measured_is_what_is_saved(normalised, processes):
     """The first process's running averages count, in all of them."""
     found = processes(2, train, normalised, "run")
     state = load("run/checkpoints/last.pt")
+    normalised["train"]["batch_size"] *= 2
     one = Runner(normalised, "unused")
     one.load_state_dict(state)
     assert one.evaluate() == state["metrics"] == found[0].value["metrics"] == found[1].value["metrics"]

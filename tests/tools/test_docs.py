@@ -26,7 +26,8 @@ def commands() -> list[str]:
     """The lines that call a tool, once each."""
     lines = [line for page in PAGES for block in blocks(page) for line in block.replace("\\\n", "").splitlines()]
     return list(
-        dict.fromkeys(found[1] for line in lines if (found := re.search(r"(python tools/[^#]*?) *(#.*)?$", line)))
+        # The quote that a `bash -c '` before it has opened is not of the command.
+        dict.fromkeys(found[1] for line in lines if (found := re.search(r"(python tools/[^#]*?)'? *(#.*)?$", line)))
     )
 
 
