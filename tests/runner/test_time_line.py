@@ -46,7 +46,7 @@ def ends():
 def counted(monkeypatch):
     """Also of a run of a second; without the measurement of this machine."""
     monkeypatch.setattr(time_line, "_WORTH_COUNTING", 0.0)
-    monkeypatch.setattr(time_line, "peak", lambda *_: (1e9, "a device's"))
+    monkeypatch.setattr(time_line, "peak", lambda *_: (1e12, "a device's"))
 
 
 def read(lines: list[str]) -> dict[str, int]:
@@ -129,6 +129,8 @@ def test_what_it_looks_like(monkeypatch):
     )
     assert told(nn.Identity(), 1.5e15, 1e15, monkeypatch, 4).endswith("   1500 TFLOP/s, 38 % of the peak")
     assert told(nn.Identity(), 0.0, 1e15, monkeypatch).endswith("   peak memory 812 MB")
+    assert told(nn.Identity(), 100e9, 62e9, monkeypatch).endswith("   100 GFLOP/s")  # of a CPU: no share over 100 %
+    assert told(nn.Identity(), 100e9, 62e9, monkeypatch, 2).endswith("   100 GFLOP/s, 81 % of the peak")
     twice = SAM(nn.Linear(1, 1).parameters(), dict(type="SGD", lr=0.1))
     assert told(nn.Identity(), 31e9, 100e9, monkeypatch, optimizer=twice).endswith("   62 GFLOP/s, 62 % of the peak")
 
