@@ -40,12 +40,19 @@ def lr_factor(experiment: Experiment, processes: int) -> float:
 
 
 def note(experiment: Experiment) -> str:
-    """What one process makes of the learning rates, in a line; empty if it leaves them as they are."""
+    """What one process makes of the learning rates, in a line; empty if it leaves them as they are.
+
+    A config that has passed the check, and chooses no scaling, has a base_batch that some number of processes meets.
+    """
     base, one = experiment.base_batch, _images(experiment)
     if base is None or base == one:
         return ""
     if experiment.lr_scaling is None:
-        return f"base_batch={base} takes {base // one} processes: one alone has {_told(experiment, 1)} images in a step"
+        return (
+            f"base_batch={base}: trained by one process, a step has {_told(experiment, 1)} images, and the run is "
+            f"refused. Write lr_scaling='linear' (usual with SGD) or lr_scaling='sqrt' (with Adam and its like), or "
+            f"start {base // one} processes"
+        )
     return f"{_scaled(experiment, 1)[1]}; with N processes, for N times as many"
 
 

@@ -85,10 +85,17 @@ def test_the_check_tells_what_one_process_makes_of_it(tiny, capsys):
     for optimizer, base, scaling, said in [
         (sam, 3, "sqrt", "lr 0.1 for 3 images -> 0.2 for 12 (batch_size 4 x accumulate 3), by sqrt scaling; with N"),
         (adam, 48, "sqrt", "the default lr for 48 images -> 0.5 times it for 12"),
-        (sam, 24, None, "base_batch=24 takes 2 processes: one alone has 12"),
+        (
+            sam,
+            24,
+            None,
+            "base_batch=24: trained by one process, a step has 12 (batch_size 4 x accumulate 3) images, and",
+        ),
     ]:
         keys = dict(optimizer=optimizer, base_batch=base, lr_scaling=scaling)
         Path("config.yaml").write_text(yaml.safe_dump(tiny | keys))
         assert main(["config.yaml"]) == 0
-        assert f"note: {said}" in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert f"note: {said}" in printed
+        assert ("the run is refused" in printed and "or start 2 processes" in printed) == (scaling is None)
     assert note(make_experiment(tiny)) == ""
