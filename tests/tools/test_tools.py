@@ -118,9 +118,27 @@ def test_list(tool):
     assert backbones.startswith("ResNet")
     assert "Residual network" in backbones
     assert "timm/lamb" in tool("list", "optimizers", "*lamb", "--all").stdout.split()
+    part, whole = (tool("list", "losses", word).stdout.splitlines() for word in ("l1los", "L1Loss"))
+    assert [line.split()[0] for line in part] == ["L1Loss", "SmoothL1Loss"]
+    assert [line.split()[0] for line in whole] == ["L1Loss"]
+    assert tool("list", "backbones", "timm/resnet18").stdout == "timm/resnet18\n"
     wrong = tool("list", "backbone5")
     assert wrong.returncode == 2
     assert "there is no kind 'backbone5'. Did you mean `backbones`" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["optimizers", "lamb"], "no optimizer matches 'lamb'. Add --all for names of libraries: timm/"),
+        (["optimizers", "adanw*"], "no optimizer matches 'adanw*'. Did you mean `AdamW`"),
+        (["optimizers", "timm/lambb"], "no optimizer matches 'timm/lambb'. Did you mean `timm/lamb`"),
+    ],
+)
+def test_list_says_that_nothing_matches(tool, words, said):
+    done = tool("list", *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
 
 
 @pytest.mark.usefixtures("config")
