@@ -89,7 +89,7 @@ def test_the_check_tells_what_one_process_makes_of_it(tiny, capsys):
             sam,
             24,
             None,
-            "base_batch=24: trained by one process, a step has 12 (batch_size 4 x accumulate 3) images, and",
+            "base_batch=24: trained by one process, a step has 12 (batch_size 4 x accumulate 3) images",
         ),
     ]:
         keys = dict(optimizer=optimizer, base_batch=base, lr_scaling=scaling)
