@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from difflib import SequenceMatcher
 from typing import Annotated, Any, NamedTuple
@@ -79,6 +79,7 @@ def problems(config: Config, look_up: LookUp) -> list[Problem]:
     checker.hook_names()
     checker.names_of_figures()
     checker.keys_together()
+    checker.misplaced_keys()
     return checker.problems
 
 
@@ -88,6 +89,8 @@ class _Checker:
         self.look_up = look_up
         self.problems: list[Problem] = []
         self.metric_names: list[str] = []
+        self.places: dict[str, list[KeyPath]] = {}  # of every key that there is or may be, by its name
+        self.unknown: list[int] = []  # which of the problems are keys that nothing takes
 
     def report(self, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(path, self.config.origin(path), message))
@@ -109,14 +112,18 @@ class _Checker:
         for problem in bind(target, data, provided)[1]:
             if problem.missing:
                 self.report(path, f"`{problem.key}` {problem.message}")
-            else:
-                self.report((*path, problem.key), f"{problem.message}{f' ({kind})' if kind else ''}")
+                continue
+            if problem.unknown:
+                self.unknown.append(len(self.problems))
+            self.report((*path, problem.key), f"{problem.message}{f' ({kind})' if kind else ''}")
         hints = parameters(target).annotations
+        self.note_places(set(hints) - set(provided), path)
         for key, value in data.items():
             here, annotation = (*path, key), hints.get(key, Any)
             if (own := settings_class(annotation)) and isinstance(value, dict):
                 self.settings(own, value, here)
             elif (own := settings_class_of_items(annotation)) and isinstance(value, dict):
+                self.note_places(value, here)
                 for name, item in value.items():
                     if isinstance(item, dict):
                         self.settings(own, item, (*here, name))
@@ -134,6 +141,7 @@ class _Checker:
             for index, item in enumerate(value):
                 self.entry(registry, item, (*path, index))
         elif isinstance(value, dict) and key == registry.plural:
+            self.note_places(value, path)
             for name, item in value.items():
                 self.entry(registry, item, (*path, name), siblings=value)
         elif isinstance(value, dict):
@@ -157,6 +165,24 @@ class _Checker:
         if registry.durations:
             arguments = without_durations(target, arguments)
         self.settings(target, arguments, path, registry.provides, kind)
+
+    def note_places(self, names: Iterable[str], path: KeyPath) -> None:
+        for name in names:
+            self.places.setdefault(name, []).append((*path, name))
+
+    def misplaced_keys(self) -> None:
+        """Of a key that nothing takes where it stands: where deeper in the config it has a place."""
+        for number in self.unknown:
+            problem = self.problems[number]
+            *path, key = problem.path
+            below = [each for each in self.places.get(str(key), ()) if list(each[: len(path)]) == path]
+            least = min(map(len, below), default=0)
+            meant = [dotted(each) for each in below if len(each) == least]
+            if not path and key in Experiment.other_words:
+                meant = [Experiment.other_words[str(key)]]
+            if meant:
+                hint = " or ".join(f"`{each}`" for each in meant[:3])
+                self.problems[number] = problem._replace(message=f"unknown key. Did you mean {hint}?")
 
     def hook_names(self) -> None:
         """A hook's name is free, but not one letter away from the usual one: that is a misspelling.

@@ -7,6 +7,7 @@ import copy
 import functools
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,7 @@ def _read(path: Path, children: tuple[Path, ...]) -> Node:
         raise ConfigError(f"{describe(str(path))} cannot be a config file: {reason}") from error
     if not there:
         wanted = f", which {relative(children[-1])} names as its _base_" if children else ""
-        near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
-        raise ConfigError(f"there is no config file {relative(path)}{wanted}.{near}")
+        raise ConfigError(f"there is no config file {relative(path)}{wanted}.{_did_you_mean_file(path)}")
     if again:
         raise ConfigError("a config inherits itself: " + " -> ".join(relative(file) for file in chain))
     if path.parent.resolve() not in SEARCHED:
@@ -136,6 +136,16 @@ def _read(path: Path, children: tuple[Path, ...]) -> Node:
         node = _read(path.parent / base, chain)
         below = node if below is None else merge(below, node)
     return tree if below is None else merge(below, tree)
+
+
+def _did_you_mean_file(path: Path) -> str:
+    """A hint where no file has this path: one of that name with an ending or in `configs/`, or of a name like it."""
+    with suppress(OSError):  # with an ending the name is too long
+        for folder in (path.parent, Path("configs")):
+            for ending in ("", ".py", ".yaml", ".yml"):
+                if (file := folder / f"{path.name}{ending}").is_file():
+                    return f" Did you mean `{relative(file)}`?"
+    return did_you_mean(path.name, (file.name for file in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
 
 
 def _read_python(source: str, file: str) -> tuple[dict, Any, dict[KeyPath, int]]:

@@ -193,6 +193,11 @@ class Experiment:
         channels_last="write memory_format='channels_last' where it was True, and leave it out where it was False."
     )
 
+    # Keys that other frameworks have: what is written here.
+    other_words: ClassVar[dict[str, str]] = dict(
+        **dict.fromkeys(("epochs", "max_epochs", "num_epochs"), "duration='5ep'"), learning_rate="optimizer.lr"
+    )
+
 
 def in_todays_keys(config: dict[str, Any]) -> dict[str, Any]:
     """A config that an earlier version has saved: it cannot be written anew by hand."""

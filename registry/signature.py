@@ -25,6 +25,7 @@ class ArgumentProblem(NamedTuple):
     key: str
     message: str
     missing: bool = False
+    unknown: bool = False
 
 
 def parameters(target: Callable) -> Parameters:
@@ -98,9 +99,8 @@ def bind(
         else:
             choices = [name for name in known.annotations if name not in provided]
             now = getattr(target, "former_keys", {}).get(key) if dataclasses.is_dataclass(target) else None
-            problems.append(
-                ArgumentProblem(key, f"no key any more: {now}" if now else f"unknown key.{did_you_mean(key, choices)}")
-            )
+            message = f"no key any more: {now}" if now else f"unknown key.{did_you_mean(key, choices)}"
+            problems.append(ArgumentProblem(key, message, unknown=not now))
     for key in sorted(known.required - set(arguments) - set(provided)):
         problems.append(ArgumentProblem(key, "is missing.", missing=True))
     return fitted, problems

@@ -156,6 +156,7 @@ def minimal(**changes) -> dict:
         (dict(train=dict(dataset=dict(type="MNIST"), batch_size=0)), "train.batch_size", "at least 1"),
         (dict(train=dict(dataset=dict(type="MNIST"), batch_size=True)), "train.batch_size", "a whole number"),
         (dict(precision="fp8"), "precision", "one of 'fp32', 'bf16', 'fp16'"),
+        (dict(model=minimal()["model"] | dict(num_classes=5)), "model.num_classes", "mean `model.head.num_classes`?"),
         (dict(metrics=dict(top1="Accuracy")), "metrics.top1", "expected dict(type=...)"),
         (dict(loss=dict(typ="MSELoss")), "loss", "Did you mean `type` where it says `typ`?"),
         (dict(loss=dict(type=3)), "loss", "it is a registered name"),
@@ -186,6 +187,10 @@ def minimal(**changes) -> dict:
         (dict(train=dict(dataset=dict(type="MNIST"), transforms=["ToImage"])), "train.transforms.0", "dict(type=...)"),
         (dict(duration="10%"), "duration", "cannot be a share of itself"),
         (dict(freze=["backbone"]), "freze", "Did you mean `freeze`?"),
+        (dict(lr=0.1), "lr", "Did you mean `optimizer.lr`?"),
+        (dict(batch_size=8), "batch_size", "Did you mean `train.batch_size`?"),
+        (dict(checkpoint={}, hooks=dict(checkpoint=dict(type="Checkpoint"))), "checkpoint", "`hooks.checkpoint`?"),
+        (dict(max_epochs=8), "max_epochs", "Did you mean `duration='5ep'`?"),
         (dict(freeze="backbone"), "freeze", "expected a list or a dict, got 'backbone'"),
         (dict(freeze=["backbone", 3]), "freeze", "expected a string at 1"),
         (dict(freeze={"backbone": "3 weeks"}), "freeze", "expected steps (500), epochs ('5ep')"),
@@ -240,6 +245,11 @@ def test_an_auxiliary_head_is_a_head(head, path, message):
     problems = check(Config(minimal(model=model)))
     assert [".".join(map(str, problem.path)) for problem in problems] == [path]
     assert message in problems[0].message
+
+
+def test_what_is_filled_in_is_no_place_for_a_key():
+    """A head takes `in_features`, but not from a config."""
+    assert [problem.message for problem in check(Config(minimal(in_features=8)))] == ["unknown key."]
 
 
 def test_what_a_subclass_passes_to_its_base_is_not_missing():

@@ -184,6 +184,15 @@ def test_a_missing_file_shows_the_nearest(write):
         load_config("resnet43.py")
 
 
+@pytest.mark.parametrize("said", ["net", "net.yaml", "configs/net"])
+def test_a_config_is_found_without_its_folder_or_ending(said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/net.yaml").write_text("seed: 1")
+    with pytest.raises(ConfigError, match=rf"^there is no config file {said}\. Did you mean `configs/net.yaml`\?$"):
+        load_config(said)
+
+
 def test_bad_yaml_names_the_line(write):
     with pytest.raises(ConfigError, match=r"x.yaml:3: not valid YAML"):
         load_config(write(x_yaml="a: 1\nb: [1, 2\n"))
