@@ -31,7 +31,7 @@ class Stopping:
     program around this one handles or ignores are left to it.
 
     Of several processes, what one is told counts for all: they agree on it whenever they ask (`check`), so that all end
-    after the same step, and while waiting for data as well.
+    after the same step, and while waiting for data as well. Ctrl-C reaches all of them: the first one tells.
 
     Args:
         world: the processes of the run.
@@ -46,7 +46,7 @@ class Stopping:
     def __init__(self, world: World = ALONE, saves: bool = True) -> None:
         self.world = world
         self.saves = saves
-        self.save_now = self.in_haste = self.has_listened = self._interrupted = False
+        self.save_now = self.in_haste = self.has_listened = self._interrupted = self._has_told = False
         self._asked = 0  # the signal that ends the run
         self._before: dict[int, object] = {}
         self._process = os.getpid()
@@ -95,6 +95,8 @@ class Stopping:
             self.save_now = bool(save_now) and (self.world.is_first or self.world.saves_together)
             self.world.ends_together = bool(self._asked)
         if self._asked:
+            if not self._has_told:  # another process has been told
+                self._tell_end(self._asked)
             raise _ending(self._asked)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -113,10 +115,15 @@ class Stopping:
         self._asked = self._asked or number
         self._interrupted |= number == signal.SIGINT
         if tells:
-            nothing = "" if self.saves else _NOTHING_SAVED
-            _tell(f"{_what(number)}: the run ends after this step.{nothing}{_MORE.get(number, '')}")
+            self._tell_end(number)
         if is_waiting() and self.world.size == 1:
             raise _ending(self._asked)
+
+    def _tell_end(self, number: int) -> None:
+        self._has_told = True
+        if self.world.is_first:
+            nothing = "" if self.saves else _NOTHING_SAVED
+            _tell(f"{_what(number)}: the run ends after this step.{nothing}{_MORE.get(number, '')}")
 
 
 _NOTHING_SAVED = " Nothing is saved: the config has no Checkpoint hook."

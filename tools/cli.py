@@ -79,7 +79,8 @@ def run(tool: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
             sys.stdout.flush()
         return status
     except KeyboardInterrupt as error:
-        _say("; ".join(["interrupted", *map(str, error.args)]))
+        if _is_first():  # of several processes, which Ctrl-C all reaches
+            _say("; ".join(["interrupted", *map(str, error.args)]))
         _leave(INTERRUPTED)
     except Exception as error:
         if isinstance(error, OSError) and _is_of_stdout(error):
@@ -107,11 +108,15 @@ def _message(error: Exception) -> str | None:
 
 
 def _end(message: str) -> int:
-    if os.environ.get("RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" in os.environ:
+    if not _is_first() and "TORCHELASTIC_RUN_ID" in os.environ:
         # What all processes have found the first one says, and torchrun then ends the others before they do, too.
         time.sleep(_FIRST_SAYS)
     _say(f"error: {message}")
     return USER_ERROR
+
+
+def _is_first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _say(line: str) -> None:

@@ -18,6 +18,7 @@ from knoll.hooks.hook import Hook
 from knoll.registry import HOOKS, METRICS, UserError
 from knoll.runner import Runner, saving
 from knoll.runner.checkpoint import load
+from knoll.runner.distributed import World
 from knoll.runner.metrics import MetricSet
 from knoll.runner.stopping import Stopping
 from knoll.tools import cli, train
@@ -180,6 +181,18 @@ def test_one_ctrl_c_after_sigterm_is_the_first(listening, capfd):
     assert stopping.in_haste
 
 
+def test_of_several_processes_the_first_tells_whoever_was_asked(listening, capfd, monkeypatch):
+    monkeypatch.setattr(World, "largest", lambda world, asked, save: [int(signal.SIGINT), 0])  # some process was
+    for rank, said in ((1, ""), (0, "interrupted: the run ends after this step. Once more ends it at once.\n")):
+        stopping = Stopping(World(rank, 2))
+        with pytest.raises(KeyboardInterrupt):
+            stopping.check()
+        assert capfd.readouterr().err == said
+    listening(world=World(1, 2))
+    os.kill(os.getpid(), signal.SIGINT)
+    assert capfd.readouterr().err == ""
+
+
 def test_without_a_checkpoint_hook_it_is_said_that_nothing_is_saved(listening, capfd, tiny):
     assert Runner(tiny, "run").stopping.saves
     del tiny["hooks"]["checkpoint"]
@@ -208,3 +221,6 @@ def test_what_ctrl_c_says_is_the_tool_s(arguments, said, capsys, monkeypatch):
     monkeypatch.setattr(cli, "_leave", lambda status: None)
     cli.run(tool, [])
     assert capsys.readouterr().err == said
+    monkeypatch.setenv("RANK", "1")
+    cli.run(tool, [])
+    assert capsys.readouterr().err == ""
