@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 import signal
 import tempfile
 import time
@@ -42,7 +41,11 @@ def test_lr(call):
     [override] = overrides(printed)
     lowest = rows[rows[:, 2].argmin(), 0]
     assert float(override.removeprefix("optimizer.lr=")) == pytest.approx(lowest / 10, rel=0.05)
-    assert re.search(r"^ *\S+ +\S+  #* *.*<- .*lowest$", printed, re.MULTILINE)
+    marked = {
+        name: line.split() for line in printed.splitlines() for name in ("steepest", "lowest") if f"<- {name}" in line
+    }
+    assert [float(each) for each in marked["lowest"][:2]] == pytest.approx([lowest, rows[:, 2].min()], rel=0.05)
+    assert f"steepest   {marked['steepest'][0]} " in printed
     require_valid(load_config("tiny.yaml", [override]))
     assert sorted(path.name for path in Path().iterdir()) == ["arrays.npz", "curve.csv", "tiny.yaml"]
 

@@ -60,15 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def drawn(curve: Curve, suggestions: Suggestions) -> Iterator[str]:
-    """The smoothed loss as bars, a line for every few steps, with the suggestions where they lie."""
+    """The smoothed loss as bars, a line for every few steps, and one for each suggestion."""
     low, high = curve.smoothed.min(), curve.smoothed[0]
-    step = max(1, round(len(curve.rates) / ROWS))
+    named = dict(steepest=suggestions.steepest, lowest=suggestions.lowest)
+    marked = {name: int(abs(curve.rates - value).argmin()) for name, value in named.items()}
+    every = max(1, round(len(curve.rates) / ROWS))
     yield f"{'lr':>8}  {'loss':>8}"
-    for first in range(0, len(curve.rates), step):
-        rate, loss = curve.rates[first], curve.smoothed[first]
-        upper = curve.rates[first + step] if first + step < len(curve.rates) else float("inf")
-        named = dict(steepest=suggestions.steepest, lowest=suggestions.lowest)
-        here = ", ".join(name for name, value in named.items() if rate <= value < upper)
+    for step in sorted({*range(0, len(curve.rates), every), *marked.values()}):
+        rate, loss = curve.rates[step], curve.smoothed[step]
+        here = ", ".join(name for name, place in marked.items() if place == step)
         share = (loss - low) / (high - low)
         bar = "#" * round(WIDTH * min(max(share, 0.0), 1.0)) + (">" if share > 1.02 else "")
         yield f"{rate:8.1e}  {loss:8.4f}  {bar}{f'  <- {here}' if here else ''}".rstrip()
