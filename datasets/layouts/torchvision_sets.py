@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -29,9 +31,14 @@ class _Torchvision(ArrayImages):
     data_set: ClassVar[Any]
 
     def __init__(self, root: str = "data", split: Split = "train", download: bool = True) -> None:
+        kept_in = Path(root, self.data_set.__name__)
+        made = [each for each in (kept_in / "raw", kept_in, Path(root)) if not each.exists()]
         try:
             data = self.data_set(root, train=split == "train", download=download)
         except (OSError, RuntimeError) as error:
+            for folder in made:  # torchvision makes them before it fetches: empty, they would pass for data
+                with suppress(OSError):
+                    folder.rmdir()
             raise UnavailableError(
                 f"{self.source} is not in {root} and was not fetched ({error}). "
                 f"Put torchvision's files there, or name the folder that holds them as `root`."

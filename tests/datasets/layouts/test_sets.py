@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -111,6 +112,21 @@ def test_mnist_reads_torchvisions_layout(working_directory):
     assert np.array_equal(np.asarray(mnist[2][0]), images[2])
     assert mnist.classes[0] == "0 - zero"
     assert mnist.source == "MNIST"
+
+
+def test_a_failed_download_leaves_no_empty_folders(working_directory, monkeypatch):
+    def fetch(*_, **__):
+        assert (working_directory / "data/MNIST/raw").is_dir()
+        raise URLError("no connection")
+
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", fetch)
+    with pytest.raises(UnavailableError, match="MNIST is not in data and was not fetched"):
+        DATASETS.build(dict(type="MNIST"))
+    assert not (working_directory / "data").exists()
+    (working_directory / "data/MNIST").mkdir(parents=True)
+    with pytest.raises(UnavailableError):
+        DATASETS.build(dict(type="MNIST"))
+    assert [path.name for path in (working_directory / "data").rglob("*")] == ["MNIST"]  # which was there before
 
 
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100"])
