@@ -8,6 +8,8 @@ import json
 import sys
 from pathlib import Path
 
+from .options import parser
+
 FOLDER = Path(__file__).parent
 
 BENCHMARKS = {
@@ -31,7 +33,8 @@ def main(argv: list[str]) -> int:
     if name not in there:
         print(__doc__, *(f"{name:8} {what}" for name, what in there.items()), sep="\n")
         return 2
-    from .report import about  # imports torch
+    parser(name).parse_args(rest)  # before what imports torch: --help, and what cannot be understood
+    from .report import about
 
     # Our folder `datasets` is not to go for the package of that name.
     sys.path.sort(key=lambda entry: Path(entry).resolve() == FOLDER.parent)

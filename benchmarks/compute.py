@@ -19,7 +19,6 @@ are of images per second: 1.00 is as fast, 2.00 twice as fast.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import sys
@@ -41,6 +40,7 @@ from knoll.runner import Runner
 from knoll.runner.allocator import keep_freed_memory
 from knoll.runner.forward import Forward, How
 
+from .options import parser
 from .processes import peak_memory
 from .report import Table
 from .timing import in_turn, ratio
@@ -66,21 +66,14 @@ CASES = CASES if torch.cuda.is_available() else ON_A_CPU
 
 
 def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    arguments = argparse.ArgumentParser(
-        "python -m benchmarks compute", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE", help=f"{', '.join(CASES)}")
-    arguments.add_argument("--rounds", type=int, default=11)
-    arguments.add_argument("--threads", type=int, default=torch.get_num_threads())
-    wanted = ON_CUDA if torch.cuda.is_available() else AUTO
-    arguments.add_argument("--precision", default=wanted.precision)
-    arguments.add_argument("--compile", default=wanted.compile, help="true, false, auto or a mode of torch.compile")
-    arguments.add_argument("--memory-format", default=wanted.memory_format)
-    options = arguments.parse_args(argv)
+    options = parser("compute").parse_args(argv)
     if unknown := [name for name in options.cases if name not in CASES]:
-        arguments.error(f"there is no case {unknown[0]}: {', '.join(CASES)}")
-    compiled: bool | str = {"true": True, "false": False}.get(str(options.compile).lower(), str(options.compile))
-    wanted = How(options.precision, compiled, options.memory_format)
+        parser("compute").error(f"there is no case {unknown[0]}: {', '.join(CASES)}")
+    default = ON_CUDA if torch.cuda.is_available() else AUTO
+    asked = default.compile if options.compile is None else options.compile
+    compiled: bool | str = {"true": True, "false": False}.get(str(asked).lower(), str(asked))
+    wanted = How(options.precision or default.precision, compiled, options.memory_format or default.memory_format)
+    threads = options.threads or torch.get_num_threads()
     table = Table(
         case="<8",
         how="<24",
@@ -92,8 +85,8 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
         to_bare=">21.2f",
     )
     print("images per second; to_same, to_bare: how many times as many")
-    for name in options.cases:
-        table.add(case=name, threads=options.threads, **_compare(CASES[name], wanted, options.rounds, options.threads))
+    for name in options.cases or CASES:
+        table.add(case=name, threads=threads, **_compare(CASES[name], wanted, options.rounds, threads))
     return table.rows
 
 

@@ -16,7 +16,6 @@ Without photographs, or without arrays in data/, made-up ones of the same sizes 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -38,6 +37,7 @@ from knoll.datasets.samplers import Shuffled
 from knoll.datasets.transforms import build_transforms
 from knoll.registry import DATASETS
 
+from .options import parser
 from .report import Table
 from .stages import shares
 from .timing import Estimate, in_turn, ratio
@@ -61,16 +61,7 @@ class Case(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    arguments = argparse.ArgumentParser(
-        "python -m benchmarks input", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("cases", nargs="*", default=list(TARGETS), help=f"of {', '.join(TARGETS)} (default: all)")
-    arguments.add_argument("--photos", type=Path, default=Path("data/flower_photos"), help="class folders of JPEGs")
-    arguments.add_argument("--pairs", type=int, default=5)
-    arguments.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
-    arguments.add_argument("--scale", type=float, default=1.0, help="times the number of images of a timing")
-    arguments.add_argument("--profile", action="store_true", help="also say where Knoll's time goes, without workers")
-    options = arguments.parse_args(argv)
+    options = parser("input").parse_args(argv)
     torch.set_num_threads(1)  # a worker has one; so the rows without workers compare one core with one
     table = Table(
         case="<6", workers=">7d", torchvision=">11.1f", knoll=">8.2f", ratio=">23.2f", target=">6g", data="<0"

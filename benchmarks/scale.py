@@ -21,7 +21,6 @@ as medians of the turns' pairs with their 95 % intervals, the Runner's time for 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import socket
@@ -42,6 +41,7 @@ from knoll.hooks.hook import Hook
 from knoll.registry import HOOKS, MODELS
 from knoll.runner import Runner
 
+from .options import parser
 from .report import Table
 from .timing import median, ratio
 
@@ -69,13 +69,7 @@ CASES = {
 
 
 def main(argv: Sequence[str] = ()) -> list[dict[str, Any]]:
-    arguments = argparse.ArgumentParser(
-        "python -m benchmarks scale", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
-    arguments.add_argument("--processes", nargs="*", type=int, default=[1, 2], metavar="N")
-    arguments.add_argument("--turns", type=int, default=15)
-    options = arguments.parse_args(argv)
+    options = parser("scale").parse_args(argv)
     table = Table(
         case="<8", processes=">9", images_per_second=">17.0f", times_one=">9.2f", bare=">19.3f", searching=">19.3f"
     )

@@ -12,7 +12,6 @@ the same data. Ratios are medians of the turns' pairs. Without MNIST below `root
 
 from __future__ import annotations
 
-import argparse
 import re
 import resource
 import subprocess
@@ -24,6 +23,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from .options import parser
 from .report import Table
 from .timing import in_turn, median, ratio
 
@@ -45,12 +45,7 @@ class TellsFirstStep(Hook):
 
 
 def main(argv: Sequence[str] = ()) -> list[dict[str, Any]]:
-    arguments = argparse.ArgumentParser(
-        "python -m benchmarks startup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--root", type=Path, default=Path("data"), help="the folder that torchvision keeps MNIST in")
-    arguments.add_argument("--turns", type=int, default=7, help="of every command (default: %(default)s)")
-    options = arguments.parse_args(argv)
+    options = parser("startup").parse_args(argv)
     columns = dict(seconds=">20.2f", cpu=">20.2f", modules=">7d", torch="<5", ratio=">20.2f", cpu_ratio=">20.2f")
     table = Table(command="<24", **columns)
     _rows(table, _tools(), options.turns)

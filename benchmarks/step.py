@@ -21,7 +21,6 @@ alone in a process that has imported the same: the most that it had at any time.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +36,7 @@ from knoll.registry import DATASETS, HOOKS
 from knoll.runner import Runner
 
 from . import peers, task
+from .options import parser
 from .peers.bare import fused, gathered, ordinary
 from .processes import in_own_process
 from .report import Table
@@ -46,16 +46,10 @@ LOOPS = {"DataLoader": ordinary, "gathered": gathered, "gathered, fused": fused}
 
 
 def main(argv: Sequence[str] = ()) -> list[dict[str, Any]]:
-    arguments = argparse.ArgumentParser(
-        "python -m benchmarks step", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--turns", type=int, default=30, help="of 100 steps of every loop (default: %(default)s)")
-    arguments.add_argument("--peer-turns", type=int, default=15, help="of every framework (default: %(default)s)")
-    names = sorted(peers.PEERS.values())
-    arguments.add_argument("--peers", nargs="*", default=names, choices=names, help="which frameworks (default: all)")
-    arguments.add_argument("--cpu-time", action="store_true", help="time of the processor, where much else runs")
-    arguments.add_argument("--memory", type=int, default=2, metavar="TIMES", help="how often to measure the peaks")
-    options = arguments.parse_args(argv)
+    options = parser("step").parse_args(argv)
+    packages = list(peers.PEERS.values()) if options.peers is None else options.peers
+    if unknown := {*packages} - {*peers.PEERS.values()}:
+        parser("step").error(f"there is no framework {', '.join(sorted(unknown))}: {', '.join(peers.PEERS.values())}")
     torch.set_num_threads(1)
     clock = "process_time" if options.cpu_time else "perf_counter"
     estimates = dict(ratio=">21.2f", over=">20.0f", over_gathered=">20.0f")
@@ -71,7 +65,7 @@ def main(argv: Sequence[str] = ()) -> list[dict[str, Any]]:
             over_gathered=difference(values, taken["gathered"]),
             memory=peaks.get(name),
         )
-    chosen = [file for file, package in peers.PEERS.items() if package in options.peers]
+    chosen = [file for file, package in peers.PEERS.items() if package in packages]
     peers.compare(table, options.peer_turns, chosen, clock)
     return table.rows
 

@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import main
+from benchmarks.__main__ import BENCHMARKS, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,6 +48,18 @@ def test_without_a_name_it_says_what_there_is(benchmark):
     done = benchmark()
     assert done.returncode == 2
     assert "input" in done.stdout
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_help_imports_no_torch(name):
+    asked = f"from benchmarks.__main__ import BENCHMARKS, main; main([{name!r}, '--help'])"
+    checked = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", f"{checked}; {asked}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "False\n")
+    assert done.stdout.startswith(f"usage: python -m benchmarks {name}")
+    assert (import_module(f"benchmarks.{name}").__doc__ or "-").strip() in done.stdout
 
 
 @pytest.mark.slow
