@@ -62,7 +62,8 @@ def index_file(file: Path) -> FileIndex:
         return FileIndex([], set(), error)
     count = len(_USE.findall(text))
     plain = list(_PLAIN.finditer(text)) if count else []
-    if count == len(plain):  # as in most files: to parse them all would double the start of a tool
+    # As in most files: to parse them all would double the start of a tool.
+    if count == len(plain) and not _in_strings(text, plain):
         lines = [text.count("\n", 0, found.end()) + 1 for found in plain]
         certain = [Registration(each[1], each[2], file, line) for each, line in zip(plain, lines, strict=True)]
         return FileIndex(certain, set())
@@ -80,6 +81,18 @@ _METHODS = ("register_module", "add_source", "add_library")
 _USE = re.compile(rf"\.\s*({'|'.join(_METHODS)})\b")
 # A definition at the top level, registered under its own name.
 _PLAIN = re.compile(r"^@(\w+)\.register_module(?:\(\))?[ ]*\n(?:@.*\n)*(?:class|def)[ ]+(\w+)", re.MULTILINE)
+_STRING_OR_COMMENT = re.compile(
+    r'"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*"""|"[^"\\\n]*(?:\\.[^"\\\n]*)*"|#[^\n]*'
+    r"|'''[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*'''|'[^'\\\n]*(?:\\.[^'\\\n]*)*'",
+    re.DOTALL,
+)
+
+
+def _in_strings(text: str, found: list[re.Match[str]]) -> bool:
+    """Whether one of the definitions found is an example in a string."""
+    starts = {each.start() for each in found}
+    strings = (each.span() for each in _STRING_OR_COMMENT.finditer(text)) if starts else ()
+    return any(begin < start < end for begin, end in strings for start in starts)
 
 
 def _uses(tree: ast.AST) -> Iterator[ast.Attribute]:
