@@ -97,7 +97,7 @@ def import_folders(folders: Sequence[str]) -> None:
     for folder in folders:
         if not Path(folder).is_dir():
             raise ConfigError(f"plugins: there is no folder {Path(folder).absolute()}")
-        for file in sorted(Path(folder).glob("*.py")):
+        for file in sorted(Path(folder).glob("[!.]*.py")):  # an editor's lock begins with a dot
             try:
                 _import_file(file)
             except DuplicateNameError:

@@ -116,6 +116,8 @@ def code_files(package: str) -> list[CodeFile]:
 def _below(package: str, folder: Path) -> Iterator[tuple[str, Path]]:
     yield package, folder / "__init__.py"
     for entry in sorted(folder.iterdir()):
+        if "." in entry.name.removesuffix(".py"):  # no module: a backup, an editor's lock
+            continue
         if entry.suffix == ".py" and entry.name != "__init__.py":
             yield f"{package}.{entry.stem}", entry
         elif entry.is_dir() and (entry / "__init__.py").is_file():

@@ -71,8 +71,10 @@ def index_file(file: Path) -> FileIndex:
         tree = ast.parse(text, str(file))
     except (SyntaxError, ValueError) as error:
         return FileIndex([], set(), error)
-    certain = [found for node in tree.body for found in _read(node, file)]
-    understood = {id(use) for node in tree.body if _read(node, file) for use in _uses_of(node)}
+    own = _own_names(tree)
+    read = [(node, _read(node, file)) for node in tree.body if _argument(node) is None or _argument(node) in own]
+    certain = [found for _, each in read for found in each]
+    understood = {id(use) for node, each in read if each for use in _uses_of(node)}
     others = [use for use in _uses(tree) if id(use) not in understood]
     return FileIndex(certain, {use.value.id if isinstance(use.value, ast.Name) else "" for use in others})
 
@@ -103,6 +105,20 @@ def _uses_of(node: ast.AST) -> Iterator[ast.Attribute]:
     """Those of a definition's decorators, not those inside it."""
     parts = node.decorator_list if isinstance(node, (ast.ClassDef, ast.FunctionDef)) else [node]
     return (use for part in parts for use in _uses(part))
+
+
+def _own_names(tree: ast.Module) -> set[str]:
+    """The classes and functions that are called so: in `Net = _Impl`, the name of Net is _Impl."""
+    defined = {node.name for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return defined - stored
+
+
+def _argument(node: ast.stmt) -> str | None:
+    """What a statement registers: `module=Net`."""
+    call = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+    module = next((each.value for each in call.keywords if each.arg == "module"), None) if call else None
+    return ast.unparse(module) if module else None
 
 
 def _read(node: ast.AST, file: Path) -> list[Registration]:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from knoll.registry import Registry, UnknownNameError
+from knoll.registry.discover import import_folders
 
 
 @pytest.fixture
@@ -38,3 +39,39 @@ def test_an_example_in_a_string_registers_nothing(package, quotes, before, reque
     registry = package(f"strings_{abs(hash(request.node.name))}", files)
     assert registry.list() == ["Gone", "Here"]
     assert registry.require("Gone").__module__.endswith(".real")
+
+
+@pytest.mark.parametrize("bound", ["Net = _Impl", "class Net: ...\nNet = _Impl", "from .impl import Net"])
+def test_what_is_registered_under_a_name_that_it_only_bears_here_has_its_own(package, bound, request):
+    impl = "class _Impl: ...\nNet = _Impl\n"
+    files = {"some.py": f"{impl}{bound}\nTHINGS.register_module(module=Net)", "impl.py": impl}
+    registry = package(f"bound_{abs(hash(request.node.name))}", files)
+    assert registry.list() == ["_Impl"]
+    assert registry.require("_Impl").__name__ == "_Impl"
+    with pytest.raises(UnknownNameError):
+        registry.require("Net")
+
+
+def test_a_class_of_the_file_is_registered_by_its_name_without_an_import(package):
+    registry = package("own_name", {"some.py": "class Net: ...\nTHINGS.register_module(module=Net)"})
+    assert registry.list() == ["Net"]
+    assert "own_name.some" not in sys.modules
+    assert registry.require("Net").__module__ == "own_name.some"
+
+
+def test_what_editors_leave_in_a_folder_is_passed_over(package, tmp_path):
+    registered = "@THINGS.register_module()\nclass Net: ..."
+    registry = package("edited", {"net.py": registered, "net.v2.py": registered})
+    (tmp_path / "edited/.#net.py").symlink_to("someone@somewhere.123")
+    (tmp_path / "edited/.saved").mkdir()
+    (tmp_path / "edited/.saved/__init__.py").write_text(registered)
+    assert registry.list() == ["Net"]
+    assert registry.require("Net").__module__ == "edited.net"
+    with pytest.raises(UnknownNameError) as error:
+        registry.require("Nothing")
+    assert "cannot be imported" not in str(error.value)
+
+
+def test_an_editors_lock_beside_plugins_is_passed_over(tmp_path):
+    (tmp_path / ".#net.py").symlink_to("someone@somewhere.123")
+    import_folders([str(tmp_path)])
