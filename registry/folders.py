@@ -6,16 +6,18 @@ import functools
 import importlib
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from .discover import BROKEN, import_or_remember
 from .index import FileIndex, Registration, index_file
+from .lenders import lent_to
 from .source_text import ModuleText, module_file
 
 
 class CodeFile(NamedTuple):
-    """A file that registers something."""
+    """A file of a package, and what its text tells."""
 
     module: str
     file: Path
@@ -26,7 +28,8 @@ class Folders:
     """What the files below some packages register with one registry.
 
     A file is imported when one of its names is asked for. One that registers in another way than by name at its top
-    level (in a loop, under a condition, a whole library) is imported before any name is said to be unknown.
+    level (in a loop, under a condition, a whole library) is imported before any name is said to be unknown. If files
+    may register through another one (its function is their decorator, its class their base), then all are.
 
     Args:
         packages: dotted names.
@@ -39,13 +42,16 @@ class Folders:
         self._foreign = [package for package in packages if package.partition(".")[0] != "knoll"]
         self._by_name: dict[str, list[tuple[CodeFile, Registration]]] = {}
         self._uncertain = []
-        known = {variable, *others}
-        for file in (file for package in packages for file in code_files(package)):
+        self._known = {variable, *others}
+        self._variable = variable
+        self._files = [file for package in packages for file in code_files(package)]
+        self._rest_asked_for = False
+        for file in self._files:
             for found in file.index.certain:
                 if found.registry == variable:
                     self._by_name.setdefault(found.name, []).append((file, found))
             used = {*file.index.uncertain, *(found.registry for found in file.index.certain)}
-            if variable in file.index.uncertain or used - known:
+            if variable in file.index.uncertain or used - self._known:
                 self._uncertain.append(file)
 
     def __contains__(self, name: str) -> bool:
@@ -84,11 +90,31 @@ class Folders:
             if len({file.file for file, found in self._by_name[name] if not found.force}) > 1:
                 self.import_name(name)
 
+    def import_rest(self, elsewhere: bool = True) -> bool:
+        """Import every file, if one of them lends another a way to register, so that no text tells the names.
+
+        Args:
+            elsewhere: look for it in what the files import from other folders, too: a tenth of a second for all.
+
+        Returns:
+            Whether they were imported now.
+        """
+        if self._rest_asked_for:
+            return False
+        here = (each.index.lent for each in self._files)
+        there = (lent_to(each.module, each.file) for each in self._files if elsewhere)
+        lent = any(self._variable in each or each - self._known for each in chain(here, there))
+        self._rest_asked_for = lent or elsewhere  # before importing: the files may ask for names meanwhile
+        if lent:
+            _import(self._files)
+        return lent
+
     def import_name(self, name: str) -> None:
         """Import what registers a name; those that replace it last."""
         _import(file for file, _ in self._ordered(name))
 
     def import_all(self) -> None:
+        self.import_rest()
         _import(file for name in sorted(self._by_name) for file, _ in self._ordered(name))
 
     def _ordered(self, name: str) -> list[tuple[CodeFile, Registration]]:
@@ -103,14 +129,13 @@ def _import(files: Iterable[CodeFile]) -> None:
 
 @functools.cache
 def code_files(package: str) -> list[CodeFile]:
-    """The files of a package and of the packages in it that register something; the package may be a single file."""
+    """The files of a package and of the packages in it; the package may be a single file."""
     top = module_file(package)
     if top is None:  # it has no file, or is not there: importing it tells
         importlib.import_module(package)
         return []
     files = [(package, top)] if top.name != "__init__.py" else _below(package, top.parent)
-    read = [CodeFile(module, file, _index(file)) for module, file in files]
-    return [each for each in read if each.index.certain or each.index.uncertain]
+    return [CodeFile(module, file, _index(file)) for module, file in files]
 
 
 def _below(package: str, folder: Path) -> Iterator[tuple[str, Path]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -34,11 +35,14 @@ class FileIndex(NamedTuple):
         certain: registrations that stand at the top level with their names.
         uncertain: registries that are used in other ways: in a loop, under a condition, as a source of names.
         error: why the file cannot be read.
+        lent: of the uncertain, those that other files may use through this one: a function here registers what it is
+            given, a class its subclasses.
     """
 
     certain: list[Registration]
     uncertain: set[str]
     error: Exception | None = None
+    lent: frozenset[str] = frozenset()
 
 
 def registrations(folder: Path, name: str = "") -> Iterator[Registration]:
@@ -54,6 +58,7 @@ def registrations(folder: Path, name: str = "") -> Iterator[Registration]:
             yield from (found for found in _read(node, file) if name in ("", found.name))
 
 
+@functools.cache
 def index_file(file: Path) -> FileIndex:
     """What a file registers; nothing is imported."""
     try:
@@ -75,8 +80,10 @@ def index_file(file: Path) -> FileIndex:
     read = [(node, _read(node, file)) for node in tree.body if _argument(node) is None or _argument(node) in own]
     certain = [found for _, each in read for found in each]
     understood = {id(use) for node, each in read if each for use in _uses_of(node)}
+    at_once = {id(use) for use in _at_once(tree)}
     others = [use for use in _uses(tree) if id(use) not in understood]
-    return FileIndex(certain, {use.value.id if isinstance(use.value, ast.Name) else "" for use in others})
+    lent = [use for use in others if id(use) not in at_once]
+    return FileIndex(certain, _variables(others), lent=frozenset(_variables(lent)))
 
 
 _METHODS = ("register_module", "add_source", "add_library")
@@ -105,6 +112,21 @@ def _uses_of(node: ast.AST) -> Iterator[ast.Attribute]:
     """Those of a definition's decorators, not those inside it."""
     parts = node.decorator_list if isinstance(node, (ast.ClassDef, ast.FunctionDef)) else [node]
     return (use for part in parts for use in _uses(part))
+
+
+def _variables(uses: Iterable[ast.Attribute]) -> set[str]:
+    return {use.value.id if isinstance(use.value, ast.Name) else "" for use in uses}
+
+
+def _at_once(node: ast.AST) -> Iterator[ast.expr]:
+    """What is called when the file is imported, for its effect: statements outside functions, and decorators."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from (each.func if isinstance(each, ast.Call) else each for each in child.decorator_list)
+        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Call):
+            yield child.value.func
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield from _at_once(child)
 
 
 def _own_names(tree: ast.Module) -> set[str]:

@@ -156,7 +156,7 @@ class Registry:
         prefix, _, rest = key.partition("/")
         if rest and prefix in self._sources:
             return self._sources[prefix].get(rest)
-        if key not in self._modules:
+        if key not in self._modules and self.has(key):
             self._require_one(key)
             self._folders.import_name(key)
         if key not in self._modules and self._library:
@@ -194,8 +194,7 @@ class Registry:
     def list(self, pattern: str = "*", sources: bool = False) -> list[str]:
         """Names that match a shell pattern (`res*`), sorted; with `sources`, those of whole libraries too.
 
-        Nothing is imported for it where names stand in the text, so a file that fails when it is imported has its names
-        here as well.
+        Nothing is imported where names stand in the text: a file that fails when it is imported has its names here too.
         """
         names: list[str] = sorted(self._names())
         if sources:
@@ -209,7 +208,8 @@ class Registry:
         prefix, _, rest = key.partition("/")
         if rest and prefix in self._sources:
             return rest in self._sources[prefix].names()
-        return key in self._modules or key in self._folders or bool(self._library and key in self._library)
+        known = key in self._modules or key in self._folders or bool(self._library and key in self._library)
+        return known or (self._folders.import_rest() and key in self._modules)
 
     def first_line(self, key: str) -> str:
         """The first line of what an entry says of itself; nothing for one with a prefix."""
@@ -245,6 +245,7 @@ class Registry:
 
     def _names(self) -> set[str]:
         self._load()
+        self._folders.import_rest(elsewhere=False)
         own = {*self._modules, *self._folders.names}
         for name in own:
             self._require_one(name)

@@ -175,7 +175,7 @@ def mentions(package: str, name: str) -> bool:
 @functools.cache
 def _texts(package: str) -> list[str]:
     file = module_file(package)
-    return [each.read_text(encoding="utf-8") for each in sorted(file.parent.glob("*.py"))] if file else []
+    return [each.read_text(encoding="utf-8") for each in sorted(file.parent.glob("[!.]*.py"))] if file else []
 
 
 def own_first_line(target: object) -> str:

@@ -31,7 +31,7 @@ def package(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("quotes", ['"""', "'''"])
-@pytest.mark.parametrize("before", ["", "# it's \"\"\"\n", "X = '\"\"\"'\n", "X = \"'''\"\n", '"""A \\"""."""\n'])
+@pytest.mark.parametrize("before", ["", '# it\'s """\n', 'X = \'"""\'\n', "X = \"'''\"\n", '"""A \\"""."""\n'])
 def test_an_example_in_a_string_registers_nothing(package, quotes, before, request):
     example = f"USAGE = {quotes}\n@THINGS.register_module()\nclass Gone: ...\n{quotes}\n"
     registered = "@THINGS.register_module()\nclass {}: ...\n"
@@ -75,3 +75,75 @@ def test_what_editors_leave_in_a_folder_is_passed_over(package, tmp_path):
 def test_an_editors_lock_beside_plugins_is_passed_over(tmp_path):
     (tmp_path / ".#net.py").symlink_to("someone@somewhere.123")
     import_folders([str(tmp_path)])
+
+
+FUNCTION = "def register(cls):\n    THINGS.register_module(module=cls)\n    return cls\n"
+BASE = "class Base:\n    def __init_subclass__(cls):\n        THINGS.register_module(module=cls)\n"
+
+
+@pytest.mark.parametrize(
+    ("helper", "user"),
+    [
+        (FUNCTION, "from .helper import register\n@register\nclass Mine: ..."),
+        ("register = THINGS.register_module\n", "from .helper import register\n@register()\nclass Mine: ..."),
+        (
+            "register = lambda cls: THINGS.register_module(module=cls)\n",
+            "from . import helper\nclass Mine: ...\nhelper.register(Mine)",
+        ),
+        (BASE, "from .helper import Base\nclass Mine(Base): ..."),
+        (BASE, "from .between import Between\nclass Mine(Between): ..."),
+        (
+            FUNCTION,
+            "from .helper import register\n@THINGS.register_module()\nclass Own: ...\n@register\nclass Mine: ...",
+        ),
+    ],
+)
+def test_what_registers_through_another_file_is_found(package, helper, user, request):
+    between = "from . import helper\nBetween = getattr(helper, 'Base', None)\n"
+    files = {
+        "helper.py": helper,
+        "between.py": between,
+        "mine.py": user,
+        "a.py": "@THINGS.register_module()\nclass A: ...",
+    }
+    name = f"through_{abs(hash(request.node.name))}"
+    registry = package(name, files)
+    assert registry.has("A")
+    assert f"{name}.mine" not in sys.modules
+    assert registry.has("Mine")
+    assert registry.require("Mine").__module__ == f"{name}.mine"
+    assert "Mine" in registry.list()
+    assert f"{name}.a" in sys.modules
+
+
+LIBRARY = (
+    "from knoll.registry import BACKBONES\ndef register(cls):\n    THINGS.register_module(module=cls)\n    return cls\n"
+)
+
+
+@pytest.mark.parametrize("source", ["from {} import register", "import {}\nregister = {}.register"])
+def test_what_registers_through_a_library_that_speaks_of_knoll_is_found(package, tmp_path, source, request):
+    library = f"library_{abs(hash(request.node.name))}"
+    text = source.replace("{}", library) + "\n@register\nclass Mine: ..."
+    registry = package(f"with_{library}", {"mine.py": text})
+    (tmp_path / f"{library}.py").write_text(f"from with_{library} import THINGS\n{LIBRARY}")
+    assert registry.require("Mine").__module__ == f"with_{library}.mine"
+
+
+def test_a_helper_that_nobody_could_borrow_from_leaves_the_folder_alone(package):
+    files = {
+        "loop.py": "for each in (dict, list):\n    THINGS.register_module(module=each)",
+        "other.py": "class Other: ...",
+    }
+    registry = package("no_helper", files)
+    with pytest.raises(UnknownNameError, match="Did you mean `dict`"):
+        registry.require("dicc")
+    assert "no_helper.other" not in sys.modules
+
+
+def test_a_file_of_these_that_fails_is_told_beside_the_nearest_names(package):
+    files = {"helper.py": FUNCTION, "mine.py": "from .helper import register\n@register\nclass Mine: ..."}
+    files["broken.py"] = "from .helper import register\n1 / 0\n@register\nclass Yours: ..."
+    registry = package("with_broken", files)
+    with pytest.raises(UnknownNameError, match=r"(?s)Did you mean `Mine`.*broken.py:3 cannot be imported: ZeroDiv"):
+        registry.require("Mime")
