@@ -49,7 +49,7 @@ class TensorBoard(Recorder):
             self.writers["train"].add_text("config", text, since)
 
     def record(self, runner: Runner, name: str, values: dict[str, float]) -> None:
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
         with naming(runner.work_dir / "tensorboard" / name):
             # One event for all of them: `add_scalar` takes a third of the time of all this, for each.

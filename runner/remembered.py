@@ -34,7 +34,7 @@ class Remembered:
         if len(now) != len(self._now) or not all(map(is_, now, self._now)):
             self._allocate(now)
         for before, current in self._by_kind:
-            torch._foreach_copy_(before, current)
+            torch._foreach_copy_(before, current)  # pyright: ignore[reportPrivateImportUsage]
         self._random = [torch.get_rng_state()]
         if self._on_cuda is not None:
             self._random.append(torch.cuda.get_rng_state(self._on_cuda))
