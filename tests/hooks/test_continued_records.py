@@ -112,8 +112,9 @@ def test_the_curves_are_those_of_an_uninterrupted_run(recording, forked, working
     for tag, curve in continued.items():
         steps = [step for step, _ in curve]
         assert steps == sorted(set(steps)), tag
-        assert steps == [step for step, _ in whole[tag]], tag
-        if not tag.endswith(TIMED):
+        if tag.endswith(TIMED):  # none where all was gathered before the run was continued
+            assert set(steps) <= {step for step, _ in whole[tag]}
+        else:
             assert curve == whole[tag], tag
             points += len(curve)
     assert untimed(records(Path("run"))) == untimed(records(Path("whole")))
