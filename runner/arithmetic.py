@@ -14,7 +14,7 @@ from .forward import DTYPES
 
 # Dense TFLOP/s (without sparsity, which their sheets often quote: twice as much), by the words of a GPU's name.
 # NVIDIA's data sheets "V100", "T4", "A100 Tensor Core GPU", "A10", "L4", "L40S", "H100 Tensor Core GPU", "H200 Tensor
-# Core GPU".
+# Core GPU". Not every figure was held against its sheet again: a share of a peak is a hint, not a measurement.
 PEAKS = {
     "V100 SXM2": dict(fp32=15.7, fp16=125.0),
     "T4": dict(fp32=8.1, fp16=65.0),
