@@ -19,8 +19,8 @@ def passes(optimizer: Any) -> int:
     return 2 if hasattr(optimizer, "ascended") else 1
 
 
-def in_passes(gradients: Callable[[], T], optimizer: Any, modules: Sequence[nn.Module]) -> T:
-    """Compute gradients; for an optimizer with a method `ascended`, as SAM has, once more at the weights inside of it.
+def in_two_passes(gradients: Callable[[], T], optimizer: Any, modules: Sequence[nn.Module]) -> T:
+    """Compute gradients, and once more at the weights inside of `ascended` of the optimizer, as SAM has it.
 
     The second pass draws the same random numbers, and leaves no trace in the modules' buffers. A module that has a
     generator of its own draws others: it is not known here.
@@ -31,8 +31,6 @@ def in_passes(gradients: Callable[[], T], optimizer: Any, modules: Sequence[nn.M
     Returns:
         what the first call did.
     """
-    if passes(optimizer) == 1:
-        return gradients()
     before = random_state()
     result = gradients()
     after = random_state()

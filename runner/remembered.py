@@ -35,7 +35,7 @@ class Remembered:
             self._allocate(now)
         for before, current in self._by_kind:
             torch._foreach_copy_(before, current)  # pyright: ignore[reportPrivateImportUsage]
-        self._random = [torch.get_rng_state()]
+        self._random = [torch.default_generator.get_state()]
         if self._on_cuda is not None:
             self._random.append(torch.cuda.get_rng_state(self._on_cuda))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -13,9 +12,10 @@ from ..datasets.loading.loader import Batch
 from ..optim.fused import fuse
 from .clipping import Clipping
 from .distributed import ALONE, World
+from .finite import FiniteCheck, are_finite
 from .forward import Forward, ParallelForward
 from .parallel import is_sharded, norms
-from .passes import in_passes
+from .passes import in_two_passes, passes
 from .remembered import Remembered
 from .time_shares import BACKWARD, FORWARD, HOOKS, OPTIMIZER, Stopwatch
 
@@ -54,6 +54,7 @@ class Update:
         self.scaler = torch.amp.GradScaler(forward.device.type, enabled=forward.precision == "fp16")
         self.images = 0
         self.losses: list[Tensor] = []
+        self._all_finite = FiniteCheck(forward.device, self._parameters())
         self._remembered = Remembered((forward.model, loss), forward.device)
         self._norm: Tensor | None = None  # of the gradients, if it is known
 
@@ -69,13 +70,19 @@ class Update:
         self.stopwatch.switch(FORWARD)
         self.world.share_buffers(self.loss)
         self._remembered.note()
-        [self.images] = self.world.sums(sum(len(batch.labels) for batch in batches))
+        self.images = sum(batch.labels.shape[0] for batch in batches)
+        if self.world.size > 1:
+            [self.images] = self.world.sums(self.images)
         self.stopwatch.count(self.images)
-        parts = self.forward.model, self.loss
-        self.losses, logits = in_passes(lambda: self._gradients(batches), self.optimizer, parts)
+        if passes(self.optimizer) == 1:
+            self.losses, logits = self._gradients(batches)
+        else:
+            parts = self.forward.model, self.loss
+            self.losses, logits = in_two_passes(lambda: self._gradients(batches), self.optimizer, parts)
         self.scaler.unscale_(self.optimizer)
         self._norm = None
-        self._mean_loss = self.world.mean(sum(self.losses[1:], self.losses[0].clone()))
+        is_own = self.world.size == len(self.losses) == 1
+        self._mean_loss = self.losses[0] if is_own else self.world.mean(torch.stack(self.losses).sum())
         self.stopwatch.switch(HOOKS)
         return self._mean_loss, logits
 
@@ -93,7 +100,7 @@ class Update:
                     loss = loss + outputs.auxiliary_weight * self.loss(auxiliary, batch.labels)
                 # By its share of the images: an epoch's last batch may be smaller than the others. Times the number of
                 # processes, for of their gradients the mean is taken.
-                share = len(batch.labels) * self.world.size / self.images
+                share = batch.labels.shape[0] * self.world.size / self.images
                 if share != 1:
                     loss = loss * share
                 self.stopwatch.switch(BACKWARD)
@@ -106,19 +113,19 @@ class Update:
         return losses, logits
 
     def is_finite(self) -> bool:
-        """Whether the losses of the last `backward` and the norms of its gradients are finite.
+        """Whether the loss of the last `backward`, over all processes, and its gradients are finite.
 
         Gradients are not looked at in fp16: if they overflow, the scaler leaves out the step and scales less.
         """
-        numbers = [*self.losses, self._mean_loss]
-        if not self.scaler.is_enabled():
-            # A norm of each: a tenth of the time of a look at every number.
-            each_norm = norms([each.grad for each in self._parameters() if each.grad is not None])
-            if self.clipping.norm is not None and each_norm:
-                self._norm = torch.linalg.vector_norm(torch.stack(each_norm))  # of the whole: for clipping, too
-            numbers += each_norm
-        # Their sum is finite if they are: one answer to wait for. None is so large that finite ones overflow.
-        return math.isfinite(torch.stack(numbers).sum().item())
+        if self.scaler.is_enabled():
+            return are_finite([self._mean_loss])
+        gradients = [each.grad for each in self._parameters() if each.grad is not None]
+        if self.clipping.norm is None:
+            return self._all_finite(self._mean_loss, gradients)
+        each_norm = norms(gradients)
+        if each_norm:
+            self._norm = torch.linalg.vector_norm(torch.stack(each_norm))  # of the whole: for clipping, too
+        return are_finite([self._mean_loss, *each_norm])
 
     def take_back(self) -> None:
         """Put back what the last `backward` moved besides gradients: see Remembered."""
