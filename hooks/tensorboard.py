@@ -31,33 +31,47 @@ class TensorBoard(Recorder):
     def __init__(self, every: Duration = 20) -> None:
         super().__init__(every)
         self.writers: dict[str, Any] = {}
+        self._waiting: list[tuple[str, dict[str, float], int, float]] = []
+        self._due = 0.0
 
     def before_run(self, runner: Runner) -> None:
         from torch.utils.tensorboard import SummaryWriter  # a second to import
 
         super().before_run(runner)
+        self.folder = runner.work_dir / "tensorboard"
         since = (self.recorded or 0) + 1
         for name in runner.sources:
-            folder = runner.work_dir / "tensorboard" / name
+            folder = self.folder / name
             _come_first(folder)
             # What a killed run recorded later than its checkpoint is recorded again: hide the first version.
             with naming(folder):
                 self.writers[name] = SummaryWriter(str(folder), purge_step=since)
         sources = ", ".join(dict.fromkeys(runner.sources.values()))
         text = f"```yaml\n{runner.config.to_yaml()}```\n\nData: {sources}"
-        with naming(runner.work_dir / "tensorboard" / "train"):
+        with naming(self.folder / "train"):
             self.writers["train"].add_text("config", text, since)
 
     def record(self, runner: Runner, name: str, values: dict[str, float]) -> None:
+        self._waiting.append((name, values, runner.step, time.time()))
+        if time.perf_counter() > self._due:
+            self._write()
+
+    def _write(self) -> None:
+        """Hand over what waits. Not more often than once a second: each time wakes the writer's thread, which takes the
+        interpreter from the training loop."""
         from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
-        with naming(runner.work_dir / "tensorboard" / name):
+        self._due = time.perf_counter() + 1
+        waiting, self._waiting = self._waiting, []
+        for name, values, step, when in waiting:
             # One event for all of them: `add_scalar` takes a third of the time of all this, for each.
             scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-            self.writers[name].file_writer.add_summary(Summary(value=scalars), runner.step)
+            with naming(self.folder / name):
+                self.writers[name].file_writer.add_summary(Summary(value=scalars), step, when)
 
     def state_dict(self) -> dict[str, Any]:
         with suppress(OSError):  # that is raised where something is recorded; a checkpoint shall not be lost by it
+            self._write()
             for writer in self.writers.values():
                 writer.flush()  # what the checkpoint calls recorded must outlive the process
         return super().state_dict()
@@ -66,8 +80,9 @@ class TensorBoard(Recorder):
         super().after_run(runner)
         with ExitStack() as stack:  # every one, also if another cannot be written
             for name, writer in self.writers.items():
-                stack.enter_context(naming(runner.work_dir / "tensorboard" / name))
+                stack.enter_context(naming(self.folder / name))
                 stack.callback(writer.close)
+            stack.callback(self._write)
 
 
 def _come_first(folder: Path) -> None:
