@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset
 from ..registry import UserError
 from .loading.decoding import decode
 from .loading.pictures import Encoded
+from .loading.recycled import Recycled
 
 
 class LabelledImages(Dataset):
@@ -116,15 +118,22 @@ class ArrayImages(LabelledImages):
     images: np.ndarray
     _placed: Tensor | None = None
 
+    @cached_property
+    def _recycled(self) -> Recycled:
+        return Recycled()
+
     def to(self, device: torch.device) -> None:
         """Keep all images on a device, to gather batches there."""
         self._placed = torch.from_numpy(self.images).to(device)
 
     def gather(self, indices: np.ndarray) -> Tensor:
         """The images at some positions: uint8 (N, C, H, W) in channels_last order, or float32 (N, features)."""
+        chosen = torch.as_tensor(indices)
         if self._placed is not None:
-            rows = self._placed[torch.from_numpy(indices).to(self._placed.device)]
-        else:
+            rows = self._placed.index_select(0, chosen.to(self._placed.device))
+        elif self.images.flags.writeable:
+            rows = self._recycled.index_select(torch.from_numpy(self.images), chosen)
+        else:  # mapped from a file that is only read: torch warns of these
             rows = torch.from_numpy(self.images[indices])
         if rows.ndim == 2:
             return rows

@@ -119,11 +119,14 @@ def require_known_classes(labels: Tensor, dataset: Any, name: str, outputs: int,
 
 def checked(batches: Iterable[Batch], dataset: Any, name: str, outputs: int) -> Iterator[Batch]:
     """Batches as they come, with a look at each one's labels if the data set tells them only with its images."""
-    told = told_labels(dataset) is not None
-    for batch in batches:
-        if not told:
-            require_known_classes(batch.labels, dataset, name, outputs, batch.indices)
-        yield batch
+    if told_labels(dataset) is not None:
+        return iter(batches)
+
+    def known(batch: Batch) -> Batch:
+        require_known_classes(batch.labels, dataset, name, outputs, batch.indices)
+        return batch
+
+    return map(known, batches)
 
 
 def _require_class_numbers(labels: Tensor, name: str, outputs: int, multi_label: bool) -> None:

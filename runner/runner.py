@@ -204,8 +204,8 @@ class Runner:
                 if self.hooks.left:
                     self._end_step()
                     self.saver.wait()  # workers are started next, and are not to have the locks of a thread that writes
-                for update_batches in updates_of_this_epoch(self, batches):
-                    self.batches, self.is_between_steps = update_batches, False
+                for _ in updates_of_this_epoch(self, batches):
+                    self.is_between_steps = False
                     self.world.seed_step(self.experiment.seed, self.step)
                     self.hooks.call("before_iter", self)
                     self.freezing.apply(self.step)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
 
-from .workers import Prepared
+from .workers import Prepared, mapped
 
 if TYPE_CHECKING:
     from .loader import Batch
 
 
 def placed_ahead(
-    batches: Iterable[Prepared], finish: Callable[[Prepared], Batch], device: torch.device
+    batches: Generator[Prepared, None, None], finish: Callable[[Prepared], Batch], device: torch.device
 ) -> Iterator[Batch]:
     """Batches as `finish` places them, in their order: on CUDA each is copied, and its transforms that run on the
     device are run, in a stream of their own while the one before it is worked on.
@@ -22,10 +22,12 @@ def placed_ahead(
     What a batch needs is read one batch earlier than without. An error in that comes out where it would have come: the
     batch before it is given first.
     """
-    if device.type != "cuda":
-        for batch in batches:
-            yield finish(batch)
-        return
+    return _placed_ahead(batches, finish, device) if device.type == "cuda" else mapped(finish, batches)
+
+
+def _placed_ahead(
+    batches: Iterable[Prepared], finish: Callable[[Prepared], Batch], device: torch.device
+) -> Iterator[Batch]:
     stream, waiting = torch.cuda.Stream(device), None
     try:
         for batch in batches:

@@ -23,6 +23,8 @@ from .workers import Prepared, Samples, StartMethod, fetch_all, no_float_tensor
 
 logger = logging.getLogger("knoll")
 
+CPU = torch.device("cpu")
+
 
 class Batch(NamedTuple):
     """Images (N, C, H, W), labels, and where in the data set they stand (N,).
@@ -36,7 +38,7 @@ class Batch(NamedTuple):
     indices: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
-        if torch.device(device).type == "cpu" and self.images.device.type == "cpu":
+        if device == self.images.device == CPU:
             return self
         # Only CUDA has read the source when the call returns, or keeps pinned memory until it has; MPS may read it when
         # the next batch lies there (pytorch issue 189690).
@@ -93,16 +95,13 @@ class _Loader:
         return next(self._fetch([Keys.once([0])], workers=0))
 
     def _fetch(self, keys: Iterable[Keys], workers: int) -> Iterator[Batch]:
-        return placed_ahead(self._prepared(keys, workers), self._finish, self.device)
-
-    def _prepared(self, keys: Iterable[Keys], workers: int) -> Iterator[Prepared]:
         pin_memory = self.device.type != "cpu" and torch.accelerator.is_available()
-        for batch in fetch_all(self._samples, keys, workers, self.start_method, pin_memory):
-            for index, reason in batch.skipped.items():
-                self._note(index, reason)
-            yield batch
+        prepared = fetch_all(self._samples, keys, workers, self.start_method, pin_memory)
+        return placed_ahead(prepared, self._finish, self.device)
 
     def _finish(self, batch: Prepared) -> Batch:
+        for index, reason in batch.skipped.items():
+            self._note(index, reason)
         indices = torch.from_numpy(batch.keys.indices)
         placed = Batch(batch.images, batch.labels, indices).to(self.device)
         try:
@@ -112,7 +111,7 @@ class _Loader:
             raise UserError(f"the transforms fail on sample {name}: {error}") from error
         if not images.is_floating_point():
             raise no_float_tensor(f"a {images.dtype} tensor")
-        return placed._replace(images=images)
+        return Batch(images, placed.labels, placed.indices)
 
     def _note(self, index: int, reason: str) -> None:
         if index not in self.skipped:
@@ -160,6 +159,7 @@ class TrainLoader(_Loader):
         except (MemoryError, OverflowError) as error:
             raise ConfigError("train.sampler: an epoch of so many samples does not fit into memory") from error
         self.batches_per_epoch = len(self.starts) - 1
+        self._own = [self._part_of(start, end) for start, end in pairwise(self.starts)]
         if any(end - start < part[1] for start, end in pairwise(self.starts[-3:])):
             raise ConfigError(
                 f"train: {len(sampler)} images an epoch cannot be divided among {part[1]} processes: its last batch "
@@ -184,10 +184,10 @@ class TrainLoader(_Loader):
             if epoch != ordered:
                 order, ordered = np.asarray(self.sampler.order(epoch), np.int64), epoch
                 copies = _earlier(order)
-            own = self._own(self.starts[position], self.starts[position + 1])
+            own = self._own[position]
             yield Keys(epoch, order[own], copies[own])
 
-    def _own(self, start: int, end: int) -> slice:
+    def _part_of(self, start: int, end: int) -> slice:
         rank, parts = self.part
         return slice(start + (end - start) * rank // parts, start + (end - start) * (rank + 1) // parts)
 

@@ -49,6 +49,7 @@ def watched(batches: Iterator[Any], timeout: float) -> Generator[Any, None, None
                 "num_workers lower, or batch_size."
             ) from error
         yield batch
+        del batch  # its memory is the next one's
 
 
 def is_waiting() -> bool:

@@ -102,6 +102,8 @@ class Pipeline:
         Raises:
             SampleError: an image cannot be read, or a transform fails on it.
         """
+        if not self._here and isinstance(images, Tensor):
+            return images
         # Of each image, whether it is a tensor to whom it belongs; bytes in a stack are pictures.
         if isinstance(images, list):
             are_tensors = [isinstance(image, Tensor) for image in images]
@@ -124,6 +126,8 @@ class Pipeline:
 
     def finish(self, images: Tensor, keys: Keys) -> Tensor:
         """All that is left, on the device that the images are on."""
+        if not self._on_device:
+            return images
         for step, numbers in self._with_numbers(self._on_device, keys, after=self._here):
             images = step.on_stack(images, numbers)
         return images

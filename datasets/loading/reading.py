@@ -25,7 +25,8 @@ class Reader:
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
-        self._tells_labels = _kind(dataset) != "foreign"
+        self._kind = _kind(dataset)
+        self._tells_labels = self._kind != "foreign"
         self._labels = _label_table(dataset.labels) if self._tells_labels else None
 
     def read(self, indices: np.ndarray, seeds: Seeds) -> tuple[Images, Tensor | list[Any]]:
@@ -44,7 +45,8 @@ class Reader:
             labels: Any = [self.dataset.labels[index] for index in indices.tolist()]
         else:
             labels = self._labels.index_select(0, torch.from_numpy(indices))
-        return _images(self.dataset, indices, seeds), labels
+        images = self.dataset.gather(indices) if self._kind == "gathers" else _images(self.dataset, indices, seeds)
+        return images, labels
 
 
 def bottoms(dataset: Any) -> list[Any]:

@@ -8,10 +8,10 @@ import pickle
 import signal
 import sys
 import weakref
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ from .pipeline import Keys, Pipeline
 from .reading import Reader
 
 StartMethod: TypeAlias = Literal["fork", "spawn", "forkserver"]
+T = TypeVar("T")
+U = TypeVar("U")
+
 TIMEOUT = 300.0  # seconds
 
 
@@ -159,21 +162,27 @@ def no_float_tensor(kind: str) -> UserError:
 
 def fetch_all(
     samples: Samples, keys: Iterable[Keys], workers: int, start_method: StartMethod | None, pin_memory: bool
-) -> Iterator[Prepared]:
+) -> Generator[Prepared, None, None]:
     """The batches of these keys, in their order, read ahead by worker processes if there are any.
 
     Raises:
         UserError: a sample cannot be read, or a worker is gone.
     """
     if workers == 0:
-        fetched = (samples.__getitems__(each) for each in keys)
-    else:
-        fetched = _by_workers(samples, keys, workers, start_method, pin_memory)
-    with closing(fetched):  # ends the workers at once, also after an error
-        for batch in fetched:
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
+        return (_require_batch(samples.__getitems__(each)) for each in keys)
+    return mapped(_require_batch, _by_workers(samples, keys, workers, start_method, pin_memory))
+
+
+def mapped(function: Callable[[T], U], items: Generator[T, Any, None]) -> Generator[U, None, None]:
+    """The function of each item, as `map` has it: none is kept while the next is waited for. Ends the items with it."""
+    with closing(items):  # ends the workers at once, also after an error
+        yield from map(function, items)
+
+
+def _require_batch(fetched: Prepared | UserError) -> Prepared:
+    if isinstance(fetched, UserError):
+        raise fetched
+    return fetched
 
 
 def _by_workers(
