@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from ..registry import ConfigError
 if TYPE_CHECKING:
     from .runner import Runner
 
+logger = logging.getLogger("knoll")
+
 
 def prepare(runner: Runner) -> nn.Module:
     """The run's model as several processes train it: as it is, or as `sync_batchnorm` and `parallel` ask for.
@@ -30,6 +33,8 @@ def prepare(runner: Runner) -> nn.Module:
     experiment, world = runner.experiment, runner.world
     if experiment.parallel == "fsdp":
         _require_shardable(runner)  # by one process too, so that a config is tried at home
+    if world.size == 1 and experiment.sync_batchnorm:
+        logger.info("note: sync_batchnorm changes nothing in one process: its batches are whole")
     if world.size == 1 or (experiment.parallel == "ddp" and not experiment.sync_batchnorm):
         return runner.model
     device = world.own_device(_device(runner))
@@ -61,6 +66,7 @@ def _require_shardable(runner: Runner) -> None:
     thaws = isinstance(experiment.freeze, dict) and any(until != "100%" for until in experiment.freeze.values())
     fp16 = experiment.precision not in ("fp32", "bf16")  # "auto" may take it
     ordered = experiment.memory_format != "contiguous"
+    fused = experiment.optimizer["type"] == "SGD" and experiment.optimizer.get("fused")
     reasons = {
         "under fp16 gradients are scaled by what one process sees of them: take precision='bf16'": fp16,
         "compile has not been shown to give the same result: leave it out": experiment.compile,
@@ -68,6 +74,7 @@ def _require_shardable(runner: Runner) -> None:
         f"the hook {', '.join(whole)} takes whole weights, and here are parts of them: leave it out": whole,
         "clip_agc measures whole units of weights, and here are parts of them: take clip_norm": experiment.clip_agc,
         "freeze can thaw nothing during the run: name what is frozen for all of it": thaws,
+        "torch's SGD has no fused form for parts of weights: leave out optimizer.fused": fused,
         "the loss has parameters of its own, which are in no block": list(runner.loss_function.parameters()),
     }
     for reason, is_so in reasons.items():

@@ -154,6 +154,7 @@ def test_a_run_that_is_stopped_is_saved_if_all_know_of_it(tiny, processes, by, s
         (dict(memory_format="channels_last"), "memory_format orders whole weights"),
         (dict(compile=True), "compile has not been shown"),
         (dict(clip_norm=None, clip_agc=0.01), "clip_agc measures whole units"),
+        (dict(optimizer=dict(type="SGD", lr=0.1, fused=True)), "no fused form for parts of weights"),
         (dict(freeze={"backbone.first": "1ep"}), "freeze can thaw nothing"),
     ],
 )

@@ -25,8 +25,11 @@ def test_it_is_refused_on_the_cpu(tiny, processes):
     assert "ConfigError: sync_batchnorm: torch synchronises batch normalisation on CUDA only" in found[0].value
 
 
-def test_one_process_has_nothing_to_synchronise(tiny):
+def test_one_process_has_nothing_to_synchronise(tiny, capsys):
     build(tiny)
+    assert "sync_batchnorm changes nothing in one process" in capsys.readouterr().out
+    Runner(tiny, "run")
+    assert "sync_batchnorm" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("backbone", [dict(type="CIFARResNet", depth=8), dict(type="timm/regnetx_002")])
