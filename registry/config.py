@@ -17,7 +17,7 @@ from .errors import BuildError, ConfigError, in_short
 from .hints import relative
 from .index import SEARCHED
 from .lines import python_lines, read_yaml
-from .names import did_you_mean
+from .names import did_you_mean, nearest
 from .signature import describe
 from .system_errors import in_words
 from .tree import KeyPath, Node, Origin, annotate, dotted, merge, origins, plain, without_marks
@@ -140,12 +140,16 @@ def _read(path: Path, children: tuple[Path, ...]) -> Node:
 
 def _did_you_mean_file(path: Path) -> str:
     """A hint where no file has this path: one of that name with an ending or in `configs/`, or of a name like it."""
+    endings, folders = (".py", ".yaml", ".yml"), (path.parent, Path("configs"))
     with suppress(OSError):  # with an ending the name is too long
-        for folder in (path.parent, Path("configs")):
-            for ending in ("", ".py", ".yaml", ".yml"):
+        for folder in folders:
+            for ending in ("", *endings):
                 if (file := folder / f"{path.name}{ending}").is_file():
                     return f" Did you mean `{relative(file)}`?"
-    return did_you_mean(path.name, (file.name for file in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
+    there = [each for folder in reversed(folders) for each in folder.glob("*") if each.is_file()]
+    files = {each.stem: relative(each) for each in there if each.suffix in endings}
+    near = [files[stem] for stem in nearest(path.stem, files)]
+    return f" Did you mean {' or '.join(f'`{file}`' for file in near)}?" if near else ""
 
 
 def _read_python(source: str, file: str) -> tuple[dict, Any, dict[KeyPath, int]]:

@@ -193,6 +193,18 @@ def test_a_config_is_found_without_its_folder_or_ending(said, tmp_path, monkeypa
         load_config(said)
 
 
+@pytest.mark.parametrize("said", ["nte", "nte.py", "configs/nte.yaml", "elsewhere/nte.py"])
+def test_a_misspelt_config_is_found_without_its_folder_or_ending(said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/net.yaml").write_text("seed: 1")
+    (tmp_path / "unlike.py").write_text("config = dict()")
+    with pytest.raises(ConfigError, match=rf"^there is no config file {said}\. Did you mean `configs/net.yaml`\?$"):
+        load_config(said)
+    with pytest.raises(ConfigError, match=r"^there is no config file zebra\.py\.$"):
+        load_config("zebra.py")
+
+
 def test_bad_yaml_names_the_line(write):
     with pytest.raises(ConfigError, match=r"x.yaml:3: not valid YAML"):
         load_config(write(x_yaml="a: 1\nb: [1, 2\n"))
