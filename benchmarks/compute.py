@@ -37,8 +37,8 @@ from knoll.datasets.base import ArrayImages
 from knoll.hooks.hook import Hook
 from knoll.registry import DATASETS, HOOKS, MODELS
 from knoll.runner import Runner
-from knoll.runner.allocator import keep_freed_memory
-from knoll.runner.forward import Forward, How
+from knoll.runner.step.allocator import keep_freed_memory
+from knoll.runner.step.forward import Forward, How
 
 from .options import parser
 from .processes import peak_memory

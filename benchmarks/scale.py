@@ -13,7 +13,7 @@ Processes beyond the machine's cores share them.
 
 The bare loop does what has to be done and no more: batches gathered from memory, forward, backward, SGD with momentum;
 of several processes with torch's DistributedDataParallel over gloo, as it is by default, and (`searching`) with
-`find_unused_parameters`, as Knoll has it; why, see runner/forward.py.
+`find_unused_parameters`, as Knoll has it; why, see runner/step/forward.py.
 
 Columns: images per second of the Runner, all processes together, and how many times those of one process that is; then,
 as medians of the turns' pairs with their 95 % intervals, the Runner's time for a step over that of each loop.

@@ -63,7 +63,7 @@ class Checkpoint(Hook):
 
     def _name_best_again(self, runner: Runner) -> None:
         """The run may have been killed between a step's checkpoint and its name as the best; or go on elsewhere."""
-        from ..runner.checkpoint import link, step_file
+        from ..runner.saving.checkpoint import link, step_file
 
         if self.best_value is None or not runner.world.is_first:
             return
@@ -95,7 +95,7 @@ class Checkpoint(Hook):
             self.is_best = runner.stopping.save_now = False
             self.saved_at = runner.step
         elif not self.is_tried:
-            from ..runner.snapshot import Snapshot
+            from ..runner.saving.snapshot import Snapshot
 
             Snapshot(runner.state_dict())  # what cannot be saved is told now, not when hours would be lost
         self.is_tried = True

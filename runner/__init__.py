@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .inference.trained import Trained
     from .runner import Runner
-    from .trained import Trained
 
 __all__ = ["Runner", "Trained"]
 
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
 
         return Runner
     if name == "Trained":
-        from .trained import Trained
+        from .inference.trained import Trained
 
         return Trained
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from ..datasets.loading.loader import Batch, EvaluationLoader
 from ..hooks.recorder import by_set
-from .distributed import ALONE, World
-from .forward import Forward
 from .labels import checked
 from .metrics import MetricSet
+from .processes.distributed import ALONE, World
+from .step.forward import Forward
 from .views import Views
 
 

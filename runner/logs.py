@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..registry.system_errors import in_words
-from .known_holes import warn_of_known_holes
+from .saving.known_holes import warn_of_known_holes
 
 
 class _Console(logging.Handler):

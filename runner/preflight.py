@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from ..datasets.loading.loader import Batch, EvaluationLoader, TrainLoader
 from ..registry import UserError
 from .evaluate import evaluation_mode
-from .forward import Forward
 from .labels import Meaning, all_labels, is_multi_label, meaning_of, require_fitting, require_known_classes
 from .metrics import MetricSet, measures
+from .step.forward import Forward
 from .views import Views
 
 

@@ -23,27 +23,28 @@ from ..registry.batch_size import lr_factor
 from ..registry.check import require_valid
 from ..registry.config import tells_places
 from ..registry.duration import to_steps
-from . import distributed, parallel, run_folder
-from .account import accounted
-from .clipping import Clipping
-from .compute import build_forward
 from .data import build_evaluation_loaders, build_train_loader, check_classes
 from .duplicates import note_duplicates
 from .evaluate import evaluate, in_words
 from .labels import told_labels
 from .logs import start_logging
 from .metrics import MetricSet
-from .not_finite import note_not_finite, require_finite, require_finite_weights
 from .parameter_table import parameter_table
 from .preflight import try_everything
-from .resume import load_same
-from .saving import Saver
-from .state import digest, require_trainable, restore, state_of
-from .state_kinds import fitting
+from .processes import distributed, parallel
+from .profile.account import accounted
+from .profile.time_shares import CHECKPOINTS, EVALUATION, Stopwatch, timed
+from .saving import run_folder
+from .saving.resume import load_same
+from .saving.saver import Saver
+from .saving.state import digest, require_trainable, restore, state_of
+from .saving.state_kinds import fitting
+from .step.clipping import Clipping
+from .step.compute import build_forward
+from .step.not_finite import note_not_finite, require_finite, require_finite_weights
+from .step.update import Update
+from .step.update_batches import batch_number, updates_of_this_epoch
 from .stopping import Stopping
-from .time_shares import CHECKPOINTS, EVALUATION, Stopwatch, timed
-from .update import Update
-from .update_batches import batch_number, updates_of_this_epoch
 from .views import build_views
 
 logger = logging.getLogger("knoll")

@@ -12,7 +12,7 @@ from types import FrameType
 from ..datasets.loading.lost_workers import is_waiting
 from ..datasets.loading.workers import kill_workers
 from ..registry import UserError
-from .distributed import ALONE, World
+from .processes.distributed import ALONE, World
 
 # sysexits.h calls it "temporary failure, the user is invited to retry": a scheduler can queue the run again.
 TIME_IS_UP = 75

@@ -34,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     import torch
 
     from knoll.runner import Trained
-    from knoll.runner.export import TOLERANCE, describe, difference, load, real_images, require_onnx, save
-    from knoll.runner.predict import find_images
-    from knoll.runner.preprocessing import Preprocessing
-    from knoll.runner.whole_file import require_writable, written_whole
+    from knoll.runner.inference.export import TOLERANCE, describe, difference, load, real_images, require_onnx, save
+    from knoll.runner.inference.predict import find_images
+    from knoll.runner.inference.preprocessing import Preprocessing
+    from knoll.runner.saving.whole_file import require_writable, written_whole
 
     for path in options.to:
         require_writable("--to", path, ENDINGS)

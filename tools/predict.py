@@ -44,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with importing():
         from knoll.runner import Trained
-        from knoll.runner.picture_grid import draw_grid, writable_names
-        from knoll.runner.predict import count_endings, find_images, from_dataset, from_files, predict
-        from knoll.runner.preprocessing import Preprocessing
-        from knoll.runner.whole_file import require_writable, written_whole
+        from knoll.runner.inference.picture_grid import draw_grid, writable_names
+        from knoll.runner.inference.predict import count_endings, find_images, from_dataset, from_files, predict
+        from knoll.runner.inference.preprocessing import Preprocessing
+        from knoll.runner.saving.whole_file import require_writable, written_whole
 
     for name in ("top", "random", "batch"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
@@ -150,7 +150,7 @@ def write(rows: Sequence[dict], path: Path) -> None:
 
 def cell(prediction, captions: list[str]):
     """The picture for the sheet, small, with what is predicted and what it is."""
-    from knoll.runner.picture_grid import Cell, small
+    from knoll.runner.inference.picture_grid import Cell, small
 
     several = len(prediction.classes) > 1
     told = [

@@ -44,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from knoll.models.graph_drawing import draw
     from knoll.models.summary import summarize
     from knoll.registry import MODELS
-    from knoll.runner.preprocessing import example_shape, find_input
-    from knoll.runner.whole_file import require_writable, written_whole
+    from knoll.runner.inference.preprocessing import example_shape, find_input
+    from knoll.runner.saving.whole_file import require_writable, written_whole
 
     if options.graph:
         require_writable("--graph", options.graph, (".svg",))

@@ -45,11 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with importing():
         from knoll.runner import Trained
-        from knoll.runner.distributed import join
         from knoll.runner.evaluate import evaluate
         from knoll.runner.labels import all_labels, meaning_of
+        from knoll.runner.processes.distributed import join
+        from knoll.runner.saving.whole_file import require_writable, written_whole
         from knoll.runner.views import build_views
-        from knoll.runner.whole_file import require_writable, written_whole
 
     if options.out:
         require_writable("--out", options.out, (".csv",))

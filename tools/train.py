@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _build(config: Config, options: argparse.Namespace) -> Runner:
     from knoll.runner import Runner
-    from knoll.runner.resume import find_checkpoint, folder_of
+    from knoll.runner.saving.resume import find_checkpoint, folder_of
 
     folder, checkpoint = options.work_dir, None
     if options.resume:

@@ -11,8 +11,8 @@ class Recycled:
     """Takes rows out of a tensor into the same memory again and again, as soon as nobody holds what was there.
 
     So a batch has no fresh pages that the system must clear first; and where the C library keeps freed memory
-    (`runner/allocator.py`), none is left behind that is a few bytes too small for the next batch: glibc before 2.38
-    finds no use for a freed block of the very size, if blocks are to begin at multiples of 64 bytes as torch's do.
+    (`runner/step/allocator.py`), none is left behind that is a few bytes too small for the next batch: glibc before
+    2.38 finds no use for a freed block of the very size, if blocks are to begin at multiples of 64 bytes as torch's do.
     """
 
     def __init__(self) -> None:

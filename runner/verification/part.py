@@ -19,8 +19,8 @@ from ...datasets.loading.randomness import derive_seed, seed_run
 from ...hooks.hook import Hooks
 from ...registry import UserError, config_from_dict
 from .. import logs
-from ..checkpoint import step_file
 from ..runner import Runner
+from ..saving.checkpoint import step_file
 from .watch import Difference, Ended, Seen, Trace, Watch
 
 EVALUATED = 2  # batches of each evaluation set

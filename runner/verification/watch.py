@@ -11,7 +11,7 @@ from torch import Tensor
 from ...datasets.loading.randomness import random_state
 from ...hooks.hook import Hook
 from ...registry import UserError
-from ..checkpoint import step_file
+from ..saving.checkpoint import step_file
 from .prints import Entry, Prints, entries, outside_of, prints, state_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from knoll.models.weights import load_weights
 from knoll.models.weights.read import read_weights
 from knoll.registry import MODELS
 from knoll.registry.sealed import SealingWriter
-from knoll.runner import Runner, Trained, checkpoint
+from knoll.runner import Runner, Trained
+from knoll.runner.saving import checkpoint
 
 ODD: list[Any] = [
     *(

@@ -10,7 +10,7 @@ import pytest
 from knoll.hooks.hook import Hook
 from knoll.registry import HOOKS, ConfigError, UserError
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load
+from knoll.runner.saving.checkpoint import load
 
 
 class Sum(Hook):

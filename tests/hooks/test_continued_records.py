@@ -15,7 +15,7 @@ from knoll.hooks import json_log
 from knoll.hooks.hook import Hook
 from knoll.registry import HOOKS
 from knoll.runner import Runner
-from knoll.runner.checkpoint import newest
+from knoll.runner.saving.checkpoint import newest
 
 TIMED = "images_per_second"
 

@@ -10,7 +10,7 @@ from torch import nn
 from knoll.datasets.loading.loader import EvaluationLoader, TrainLoader
 from knoll.datasets.samplers import Sequential
 from knoll.hooks.device_placement import DevicePlacement
-from knoll.runner.distributed import ALONE
+from knoll.runner.processes.distributed import ALONE
 
 
 class Zeros:

@@ -13,8 +13,8 @@ from knoll.hooks.ema import EMA, _OncePerTensor
 from knoll.hooks.hook import Hook
 from knoll.registry import BACKBONES, HOOKS, UserError
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load
 from knoll.runner.evaluate import evaluate
+from knoll.runner.saving.checkpoint import load
 
 LAST = "run/checkpoints/last.pt"
 

@@ -20,9 +20,9 @@ from knoll.hooks.mix import Mix
 from knoll.models.outputs import Outputs
 from knoll.registry import ConfigError, UserError
 from knoll.runner import Runner
-from knoll.runner.distributed import ALONE
-from knoll.runner.forward import Forward
-from knoll.runner.update import Update
+from knoll.runner.processes.distributed import ALONE
+from knoll.runner.step.forward import Forward
+from knoll.runner.step.update import Update
 
 CLASSES = 10
 

@@ -17,7 +17,7 @@ import yaml
 from knoll.hooks.hook import Hook
 from knoll.registry import HOOKS, UserError
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load, newest
+from knoll.runner.saving.checkpoint import load, newest
 from knoll.tools import cli, train
 
 

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from knoll.datasets.loading.loader import Batch
 from knoll.models.outputs import Outputs
 from knoll.registry import BACKBONES
-from knoll.runner.forward import Forward
-from knoll.runner.update import Update
+from knoll.runner.step.forward import Forward
+from knoll.runner.step.update import Update
 
 NETWORKS = [
     (dict(type="LeNet5"), (1, 28, 28)),

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from knoll.runner.allocator import keep_freed_memory
+from knoll.runner.step.allocator import keep_freed_memory
 
 glibc = pytest.mark.skipif(
     not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc", reason="this is about glibc"

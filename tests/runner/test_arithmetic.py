@@ -7,8 +7,8 @@ import torch
 import torchvision
 from torch import nn
 
-from knoll.runner import arithmetic
-from knoll.runner.arithmetic import measured_peak, published_peak, training_flops
+from knoll.runner.profile import arithmetic
+from knoll.runner.profile.arithmetic import measured_peak, published_peak, training_flops
 
 
 def test_linear_layers_by_formula():

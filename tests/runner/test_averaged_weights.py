@@ -11,8 +11,8 @@ import torch
 from knoll.registry import ConfigError, UserError, config_from_dict
 from knoll.registry.check import check
 from knoll.runner import Runner, Trained
-from knoll.runner.checkpoint import load
 from knoll.runner.evaluate import evaluate
+from knoll.runner.saving.checkpoint import load
 
 LAST = "run/checkpoints/last.pt"
 BY_AVERAGE = "averaged weights, as the run's best is by val_ema/top1 (--no-ema takes the others)"

@@ -8,7 +8,7 @@ import pytest
 
 from knoll.registry import ConfigError, UserError, check, config_from_dict, make_experiment
 from knoll.registry.batch_size import lr_factor
-from knoll.runner.batch_finder import Measured, _trial, fast_enough, measured_sizes, smallest
+from knoll.runner.finding.batch_finder import Measured, _trial, fast_enough, measured_sizes, smallest
 
 BREAKS = '''\
 import os, signal

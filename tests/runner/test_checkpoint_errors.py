@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from knoll.registry import UserError
-from knoll.runner import checkpoint
-from knoll.runner.checkpoint import damage, load, make_ready, newest_whole, save_step
-from knoll.runner.resume import find_checkpoint, folder_of
-from knoll.runner.state_kinds import KINDS
+from knoll.runner.saving import checkpoint
+from knoll.runner.saving.checkpoint import damage, load, make_ready, newest_whole, save_step
+from knoll.runner.saving.resume import find_checkpoint, folder_of
+from knoll.runner.saving.state_kinds import KINDS
 
 # A part of each kind that a checkpoint has, empty.
 PLAIN = {key: getattr(kind, "__origin__", kind)() for key, kind in KINDS.items()} | dict(world_size=1)

@@ -16,10 +16,11 @@ import torch
 from knoll.models.weights import load_weights
 from knoll.registry import UserError
 from knoll.registry.sealed import SealingWriter, verify
-from knoll.runner import Runner, checkpoint
-from knoll.runner.checkpoint import damage, load, save, save_step
-from knoll.runner.resume import find_checkpoint
-from knoll.runner.state_kinds import KINDS
+from knoll.runner import Runner
+from knoll.runner.saving import checkpoint
+from knoll.runner.saving.checkpoint import damage, load, save, save_step
+from knoll.runner.saving.resume import find_checkpoint
+from knoll.runner.saving.state_kinds import KINDS
 
 # A part of each kind that a checkpoint has, empty.
 PLAIN = {key: getattr(kind, "__origin__", kind)() for key, kind in KINDS.items()} | dict(world_size=1)

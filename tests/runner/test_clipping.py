@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from knoll.registry import check, config_from_dict
 from knoll.runner import Runner
-from knoll.runner.clipping import Clipping
+from knoll.runner.step.clipping import Clipping
 
 
 @pytest.fixture

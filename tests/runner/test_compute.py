@@ -12,11 +12,11 @@ from torch._dynamo.utils import counters
 
 from knoll.registry import ConfigError, config_from_dict, make_experiment, require_valid
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load, save
-from knoll.runner.compute import LEAST_STEPS, build_forward
-from knoll.runner.forward import Forward
-from knoll.runner.resume import require_same
-from knoll.runner.trained import Trained
+from knoll.runner.inference.trained import Trained
+from knoll.runner.saving.checkpoint import load, save
+from knoll.runner.saving.resume import require_same
+from knoll.runner.step.compute import LEAST_STEPS, build_forward
+from knoll.runner.step.forward import Forward
 
 AUTO = dict(precision="auto", compile="auto", memory_format="auto")
 LAST = "run/checkpoints/last.pt"
@@ -27,7 +27,7 @@ def units(monkeypatch):
     """Say whether this CPU computes in bf16."""
 
     def set_units(has: bool) -> None:
-        monkeypatch.setattr("knoll.runner.compute.computes_in", lambda precision: has or precision == "fp32")
+        monkeypatch.setattr("knoll.runner.step.compute.computes_in", lambda precision: has or precision == "fp32")
 
     return set_units
 
@@ -39,7 +39,7 @@ def gpu(monkeypatch):
     def make(capability: tuple[int, int], triton: bool = True) -> torch.device:
         monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True: capability >= (8, 0))
         monkeypatch.setattr("torch.cuda.get_device_capability", lambda device=None: capability)
-        monkeypatch.setattr("knoll.runner.compute._has_triton", lambda: triton)
+        monkeypatch.setattr("knoll.runner.step.compute._has_triton", lambda: triton)
         return torch.device("cuda")
 
     precision, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32

@@ -16,8 +16,8 @@ from knoll.hooks.hook import Hook
 from knoll.models.outputs import Outputs
 from knoll.registry import BACKBONES, HOOKS, LOSSES, MODELS
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load
-from knoll.runner.distributed import ALONE, World
+from knoll.runner.processes.distributed import ALONE, World
+from knoll.runner.saving.checkpoint import load
 
 
 def train(config: dict[str, Any], folder: str, resume: str | None = None) -> dict[str, Any]:

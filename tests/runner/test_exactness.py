@@ -18,7 +18,7 @@ import yaml
 
 from knoll.registry import BACKBONES, HOOKS, LOSSES
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load, newest
+from knoll.runner.saving.checkpoint import load, newest
 
 ROOT = Path(__file__).parents[2]
 AS_TENSOR = [dict(type="ToImage"), dict(type="ToDtype", dtype="float32", scale=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from knoll.runner.finite import FiniteCheck, are_finite
+from knoll.runner.step.finite import FiniteCheck, are_finite
 
 CPU = torch.device("cpu")
 ORDERS = [torch.contiguous_format, torch.channels_last]

@@ -9,7 +9,8 @@ import torch
 from torch.torch_version import TorchVersion
 
 from knoll.registry import UserError
-from knoll.runner import Runner, Trained, known_holes
+from knoll.runner import Runner, Trained
+from knoll.runner.saving import known_holes
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from knoll.datasets.loading.loader import TrainLoader
 from knoll.datasets.samplers import Shuffled
 from knoll.registry import UserError
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load
+from knoll.runner.saving.checkpoint import load
 
 DATA = '''
 import os, pathlib, signal

@@ -17,7 +17,7 @@ import yaml
 
 from knoll.registry import HOOKS
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load
+from knoll.runner.saving.checkpoint import load
 
 ROOT = Path(__file__).parents[2]
 

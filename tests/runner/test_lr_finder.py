@@ -12,7 +12,7 @@ import pytest
 from knoll.hooks import Hook
 from knoll.registry import HOOKS, ConfigError, UserError, config_from_dict
 from knoll.runner import Runner
-from knoll.runner.lr_finder import Curve, learning_rate_curve, rate_keys, smooth, suggest
+from knoll.runner.finding.lr_finder import Curve, learning_rate_curve, rate_keys, smooth, suggest
 
 SEEN: list[list[float]] = []
 

@@ -22,7 +22,7 @@ from knoll.registry import UserError
 from knoll.registry.discover import PACKAGE_ROOT
 from knoll.registry.sealed import SealingWriter
 from knoll.runner import Runner, Trained
-from knoll.runner.checkpoint import load
+from knoll.runner.saving.checkpoint import load
 from knoll.tools import export, predict, test, train
 
 RAN = Path("ran")

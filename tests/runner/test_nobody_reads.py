@@ -14,7 +14,7 @@ import yaml
 
 from knoll.hooks.hook import Hook
 from knoll.registry import HOOKS
-from knoll.runner.checkpoint import load
+from knoll.runner.saving.checkpoint import load
 from knoll.tools import cli, train
 
 LAST = "run/checkpoints/last.pt"

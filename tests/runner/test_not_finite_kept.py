@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from knoll.hooks.hook import Hook
 from knoll.registry import HOOKS, LOSSES, UserError
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load
-from knoll.runner.picture_grid import GAP, LINE, SIDE
+from knoll.runner.inference.picture_grid import GAP, LINE, SIDE
+from knoll.runner.saving.checkpoint import load
 
 
 class Spoil(Hook):

@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor
 
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load
+from knoll.runner.saving.checkpoint import load
 
 
 def train(config: dict[str, Any], folder: str) -> dict[str, float]:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from PIL import Image, ImageFont
 
-from knoll.runner import picture_grid
-from knoll.runner.picture_grid import SIDE, Cell, draw_grid, small, writable_names
+from knoll.runner.inference import picture_grid
+from knoll.runner.inference.picture_grid import SIDE, Cell, draw_grid, small, writable_names
 
 PAPER, RED = (255, 255, 255), (200, 30, 30)
 

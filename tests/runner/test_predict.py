@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from knoll.registry import UserError
-from knoll.runner.predict import Prediction, Sample, count_endings, find_images, from_dataset
+from knoll.runner.inference.predict import Prediction, Sample, count_endings, find_images, from_dataset
 
 PICTURE = Image.new("RGB", (8, 8))
 

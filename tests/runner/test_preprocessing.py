@@ -9,7 +9,7 @@ from torch import nn
 from knoll.models.backbones.lenet import LeNet5
 from knoll.models.backbones.resnet import ResNet
 from knoll.registry import UserError, make_experiment
-from knoll.runner.preprocessing import ASSUMED, EXAMPLE, example_shape, find_input
+from knoll.runner.inference.preprocessing import ASSUMED, EXAMPLE, example_shape, find_input
 
 AS_TENSOR = [dict(type="ToImage"), dict(type="ToDtype", dtype="float32", scale=True)]
 CROP = dict(type="RandomCrop", size=32, padding=4)

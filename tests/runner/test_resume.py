@@ -12,8 +12,8 @@ import yaml
 
 from knoll.registry import UserError
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load, save
-from knoll.runner.resume import find_checkpoint
+from knoll.runner.saving.checkpoint import load, save
+from knoll.runner.saving.resume import find_checkpoint
 
 KILLER = '''
 import os, signal

@@ -14,9 +14,9 @@ import pytest
 
 from knoll.registry import UserError
 from knoll.runner import Runner
-from knoll.runner.checkpoint import newest, save
-from knoll.runner.resume import find_checkpoint
-from knoll.runner.run_folder import make, require_usable
+from knoll.runner.saving.checkpoint import newest, save
+from knoll.runner.saving.resume import find_checkpoint
+from knoll.runner.saving.run_folder import make, require_usable
 
 
 @pytest.fixture

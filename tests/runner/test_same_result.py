@@ -8,7 +8,7 @@ import pytest
 
 from knoll.registry import UserError
 from knoll.runner import Runner
-from knoll.runner.checkpoint import newest
+from knoll.runner.saving.checkpoint import newest
 
 LAST = Path("checkpoints/last.pt")
 

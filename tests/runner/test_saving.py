@@ -20,10 +20,10 @@ import torch
 
 from knoll.registry import UserError
 from knoll.runner import Runner
-from knoll.runner.checkpoint import damage, load, make_ready, newest, step_files
-from knoll.runner.resume import find_checkpoint
-from knoll.runner.saving import Saver
-from knoll.runner.state_kinds import KINDS
+from knoll.runner.saving.checkpoint import damage, load, make_ready, newest, step_files
+from knoll.runner.saving.resume import find_checkpoint
+from knoll.runner.saving.saver import Saver
+from knoll.runner.saving.state_kinds import KINDS
 
 # A part of each kind that a checkpoint has, empty.
 PLAIN = {key: getattr(kind, "__origin__", kind)() for key, kind in KINDS.items()} | dict(world_size=1)
@@ -260,7 +260,7 @@ def test_no_worker_is_forked_while_a_thread_writes(tiny, workers):
 def test_a_program_that_ends_with_an_error_waits_for_what_it_was_saving(working_directory):
     program = f"""
 import torch
-from knoll.runner.saving import Saver
+from knoll.runner.saving.saver import Saver
 from pathlib import Path
 state = {{**{PLAIN!r}, "step": 1, "model": {{"weight": torch.ones(20_000_000)}}}}
 Saver().save(state, Path({str(working_directory)!r}), keep=1, best=False)

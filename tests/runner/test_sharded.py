@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from knoll.hooks.hook import Hook
 from knoll.registry import BACKBONES, HOOKS, OPTIMIZERS
 from knoll.runner import Runner, Trained
-from knoll.runner.checkpoint import load
 from knoll.runner.evaluate import evaluate
-from knoll.runner.parallel import blocks
+from knoll.runner.processes.parallel import blocks
+from knoll.runner.saving.checkpoint import load
 
 
 class Stacked(nn.Module):

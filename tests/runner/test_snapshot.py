@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from knoll.registry import UserError
-from knoll.runner.checkpoint import save
-from knoll.runner.snapshot import Snapshot
+from knoll.runner.saving.checkpoint import save
+from knoll.runner.saving.snapshot import Snapshot
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from knoll.registry import UserError
-from knoll.runner import Runner, Trained, checkpoint
+from knoll.runner import Runner, Trained
+from knoll.runner.saving import checkpoint
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from knoll.runner.checkpoint import load
+from knoll.runner.saving.checkpoint import load
 from knoll.runner.stopping import Stopping
 from knoll.tools.train import main
 

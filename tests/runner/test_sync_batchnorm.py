@@ -11,8 +11,8 @@ from torch import nn
 
 from knoll.registry import MODELS, make_experiment
 from knoll.runner import Runner
-from knoll.runner.distributed import World
-from knoll.runner.parallel import prepare
+from knoll.runner.processes.distributed import World
+from knoll.runner.processes.parallel import prepare
 
 
 def build(config: dict[str, Any]) -> None:

@@ -17,8 +17,9 @@ from torch import nn
 from knoll.hooks.hook import Hook
 from knoll.optim.wrappers import SAM
 from knoll.registry import HOOKS, UserError
-from knoll.runner import Runner, time_line
-from knoll.runner.time_shares import PARTS
+from knoll.runner import Runner
+from knoll.runner.profile import time_line
+from knoll.runner.profile.time_shares import PARTS
 
 
 class Ends(Hook):

@@ -13,8 +13,9 @@ import torch
 from knoll.datasets.layouts.array_file import ArrayFile
 from knoll.hooks.hook import Hook
 from knoll.registry import DATASETS, HOOKS
-from knoll.runner import Runner, time_shares
-from knoll.runner.time_shares import (
+from knoll.runner import Runner
+from knoll.runner.profile import time_shares
+from knoll.runner.profile.time_shares import (
     BACKWARD,
     CHECKPOINTS,
     DATA,
@@ -27,7 +28,7 @@ from knoll.runner.time_shares import (
     Stopwatch,
     in_percent,
 )
-from knoll.runner.time_shares import HOOKS as IN_HOOKS
+from knoll.runner.profile.time_shares import HOOKS as IN_HOOKS
 
 
 class Clock:

@@ -12,8 +12,8 @@ from knoll.datasets.loading.loader import Batch
 from knoll.models.classifier import ImageClassifier
 from knoll.models.outputs import Outputs
 from knoll.models.weights import load_weights
-from knoll.runner.forward import Forward
-from knoll.runner.update import Update
+from knoll.runner.step.forward import Forward
+from knoll.runner.step.update import Update
 
 
 class WithAuxiliary(nn.Module):

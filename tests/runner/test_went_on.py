@@ -16,10 +16,11 @@ import yaml
 
 from knoll.hooks.hook import Hook
 from knoll.registry import HOOKS, METRICS, UserError
-from knoll.runner import Runner, saving
-from knoll.runner.checkpoint import load
-from knoll.runner.distributed import World
+from knoll.runner import Runner
 from knoll.runner.metrics import MetricSet
+from knoll.runner.processes.distributed import World
+from knoll.runner.saving import saver
+from knoll.runner.saving.checkpoint import load
 from knoll.runner.stopping import Stopping
 from knoll.tools import cli, train
 
@@ -62,8 +63,8 @@ def test_workers_are_started_when_nothing_is_being_written(tiny, monkeypatch):
     """A process that is forked while a thread writes has that thread's locks."""
     tiny["hooks"]["checkpoint"] |= dict(every=1)
     written = []
-    save = saving.save_step
-    monkeypatch.setattr(saving, "save_step", lambda *all: (time.sleep(0.5), save(*all), written.append(all[0]["step"])))
+    save = saver.save_step
+    monkeypatch.setattr(saver, "save_step", lambda *all: (time.sleep(0.5), save(*all), written.append(all[0]["step"])))
     resumed = Runner(tiny, "run", resume=LAST)
     batches, at_first_batch = resumed.train_loader.batches, []
 

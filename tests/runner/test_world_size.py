@@ -14,8 +14,8 @@ import pytest
 from knoll.hooks.hook import Hook
 from knoll.registry import HOOKS
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load
-from knoll.runner.world_size import Division, remedy
+from knoll.runner.processes.world_size import Division, remedy
+from knoll.runner.saving.checkpoint import load
 
 
 class Kill(Hook):

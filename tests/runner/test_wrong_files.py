@@ -16,7 +16,7 @@ import yaml
 from knoll.registry import UserError
 from knoll.registry.sealed import SealingWriter
 from knoll.runner import Runner
-from knoll.runner.checkpoint import KEYS, load, save
+from knoll.runner.saving.checkpoint import KEYS, load, save
 from knoll.tools import export, predict, test, train
 
 

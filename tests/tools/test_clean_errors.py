@@ -102,7 +102,7 @@ def test_no_permission_to_write(forked):
     folder.chmod(0o555)
 
     def as_a_user() -> None:
-        from knoll.runner.whole_file import require_writable
+        from knoll.runner.saving.whole_file import require_writable
 
         if os.getuid() == 0:
             os.setuid(65534)

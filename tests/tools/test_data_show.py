@@ -14,7 +14,7 @@ from knoll.datasets.layouts.array_file import ArrayFile
 from knoll.registry import UserError, make_experiment
 from knoll.runner import Runner
 from knoll.runner.data_report.samples import Samples, as_picture
-from knoll.runner.picture_grid import GAP, LINE, SIDE
+from knoll.runner.inference.picture_grid import GAP, LINE, SIDE
 from knoll.tools.data_commands import show
 
 AS_TENSOR = [dict(type="ToImage"), dict(type="ToDtype", dtype="float32", scale=True)]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from knoll.models.weights import load_weights
 from knoll.registry import MODELS, Config, UserError
 from knoll.runner import Runner, Trained
-from knoll.runner import export as exporting
+from knoll.runner.inference import export as exporting
 from knoll.tools import export
 
 SUFFIX = "_of_test_export"

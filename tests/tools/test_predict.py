@@ -13,8 +13,9 @@ import yaml
 from PIL import Image
 
 from knoll.registry import Config, UserError
-from knoll.runner import Runner, checkpoint
-from knoll.runner.forward import Forward
+from knoll.runner import Runner
+from knoll.runner.saving import checkpoint
+from knoll.runner.step.forward import Forward
 from knoll.tools import predict, test
 
 CHECKPOINT = "run/checkpoints/last.pt"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from knoll.runner import Runner
-from knoll.runner.checkpoint import load
+from knoll.runner.saving.checkpoint import load
 from knoll.tools import train
 from knoll.tools.cli import run
 

@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     require_valid(config)  # before the imports below, which take seconds
 
     from knoll.runner.data_report.samples import Samples
-    from knoll.runner.picture_grid import draw_grid, writable_names
-    from knoll.runner.whole_file import require_writable, written_whole
+    from knoll.runner.inference.picture_grid import draw_grid, writable_names
+    from knoll.runner.saving.whole_file import require_writable, written_whole
 
     out = options.out or Path(f"{config.name}_{options.set}{'_steps' if options.steps else ''}.png")
     require_writable("--out", out, (".png",))
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def grid(samples) -> list:
     """A cell for each sample: its class, and its name, which is printed too: a cell may lack the room for it."""
     from knoll.runner.data_report.samples import as_picture
-    from knoll.runner.picture_grid import Cell
+    from knoll.runner.inference.picture_grid import Cell
 
     cells = []
     for number, shown in enumerate(samples.final(), 1):
@@ -79,7 +79,7 @@ def grid(samples) -> list:
 def steps(samples) -> list:
     """A row for each sample: as it is read, and after each transform, with its name and what the image then is."""
     from knoll.runner.data_report.samples import as_picture
-    from knoll.runner.picture_grid import Cell
+    from knoll.runner.inference.picture_grid import Cell
 
     columns = []
     for number in range(len(samples.transforms) + 1):

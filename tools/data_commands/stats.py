@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from knoll.runner.data_report.report import make_report
     from knoll.runner.data_report.sets import build_sets
     from knoll.runner.data_report.text import in_words
-    from knoll.runner.whole_file import require_writable, written_whole
+    from knoll.runner.saving.whole_file import require_writable, written_whole
 
     if options.json:
         require_writable("--json", options.json, (".json",))

@@ -19,7 +19,7 @@ from knoll.registry import load_config, require_valid
 from knoll.tools.cli import OVERRIDES_HELP, parser
 
 if TYPE_CHECKING:
-    from knoll.runner.batch_finder import Measured
+    from knoll.runner.finding.batch_finder import Measured
 
 MIB = 2**20
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config(options.config, options.overrides)
     require_valid(config)  # before the imports below, which take seconds
 
-    from knoll.runner.batch_finder import fast_enough, images_in_a_step, measured_sizes
+    from knoll.runner.finding.batch_finder import fast_enough, images_in_a_step, measured_sizes
 
     sizes = []
     print(f"{'batch_size':>10}  {'accumulate':>10}  {'memory':>10}  {'images/s':>10}")

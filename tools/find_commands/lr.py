@@ -22,7 +22,7 @@ from knoll.registry import load_config, require_valid
 from knoll.tools.cli import OVERRIDES_HELP, parser, place
 
 if TYPE_CHECKING:
-    from knoll.runner.lr_finder import Curve, Suggestions
+    from knoll.runner.finding.lr_finder import Curve, Suggestions
 
 ROWS = 25
 WIDTH = 50
@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config(options.config, options.overrides)
     require_valid(config)  # before the imports below, which take seconds
 
-    from knoll.runner.lr_finder import learning_rate_curve, rate_keys, suggest
-    from knoll.runner.whole_file import require_writable, written_whole
+    from knoll.runner.finding.lr_finder import learning_rate_curve, rate_keys, suggest
+    from knoll.runner.saving.whole_file import require_writable, written_whole
 
     if options.out:
         require_writable("--out", options.out, (".csv",))

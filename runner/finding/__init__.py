@@ -1,0 +1,1 @@
+"""Settings that are found by trying: a learning rate, a batch size."""

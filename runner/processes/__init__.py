@@ -1,0 +1,1 @@
+"""A run of several processes: torchrun's world, DistributedDataParallel, FSDP."""
