@@ -2,8 +2,9 @@
 
     python tools/train.py configs/airbench_cifar10.py
 
-Made for a GPU; its accuracy is not measured yet. The paper reports 94.01 %, the mean of 1000 runs, and 3.29 s on an
-A100 with a script that does nothing else. Of one CPU core with units for bf16 each of the 475 steps takes 2.8 s.
+Made for a GPU, and not measured on one. One CPU core with units for bf16: 93.98 % top-1 on the 10,000 test images (seed
+0), in 27 minutes beside other work. The paper reports 94.01 %, the mean of 1000 runs, and 3.29 s on an A100 with a
+script that does nothing else.
 
 Source: Jordan: 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (2024), airbench94. The network is AirBench; its first
 layer whitens (section 3.2), images are mirrored in every second epoch (3.6), the weights return to their average (3.4).
