@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 
 from ..registry import UserError
 from .loading.decoding import decode
+from .loading.memory import Reused
 from .loading.pictures import Encoded
-from .loading.recycled import Recycled
 
 
 class LabelledImages(Dataset):
@@ -119,8 +119,8 @@ class ArrayImages(LabelledImages):
     _placed: Tensor | None = None
 
     @cached_property
-    def _recycled(self) -> Recycled:
-        return Recycled()
+    def _memory(self) -> Reused:
+        return Reused()
 
     def to(self, device: torch.device) -> None:
         """Keep all images on a device, to gather batches there."""
@@ -128,12 +128,13 @@ class ArrayImages(LabelledImages):
 
     def gather(self, indices: np.ndarray) -> Tensor:
         """The images at some positions: uint8 (N, C, H, W) in channels_last order, or float32 (N, features)."""
-        chosen = torch.as_tensor(indices)
         if self._placed is not None:
-            rows = self._placed.index_select(0, chosen.to(self._placed.device))
-        elif self.images.flags.writeable:
-            rows = self._recycled.index_select(torch.from_numpy(self.images), chosen)
-        else:  # mapped from a file that is only read: torch warns of these
+            rows = self._placed[torch.from_numpy(indices).to(self._placed.device)]
+        elif self.images.flags.carray:
+            memory = self._memory.empty((len(indices), *self.images.shape[1:]), self.images.dtype)
+            rows = torch.from_numpy(memory)
+            torch.index_select(torch.from_numpy(self.images), 0, torch.as_tensor(indices), out=rows)
+        else:  # flipped, say, or mapped from a file that is only read: torch takes none of these
             rows = torch.from_numpy(self.images[indices])
         if rows.ndim == 2:
             return rows

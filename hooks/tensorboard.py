@@ -53,21 +53,24 @@ class TensorBoard(Recorder):
 
     def record(self, runner: Runner, name: str, values: dict[str, float]) -> None:
         self._waiting.append((name, values, runner.step, time.time()))
-        if time.perf_counter() > self._due:
+        if name != "train" or time.perf_counter() > self._due:
             self._write()
 
     def _write(self) -> None:
-        """Hand over what waits. Not more often than once a second: each time wakes the writer's thread, which takes the
-        interpreter from the training loop."""
+        """Hand over what waits. Training's records not more often than once a second: each time wakes the writer's
+        thread, which takes the interpreter from the loop."""
+        if not self._waiting:
+            return
         from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
         self._due = time.perf_counter() + 1
-        waiting, self._waiting = self._waiting, []
-        for name, values, step, when in waiting:
+        while self._waiting:
+            name, values, step, when = self._waiting[0]
             # One event for all of them: `add_scalar` takes a third of the time of all this, for each.
             scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
             with naming(self.folder / name):
                 self.writers[name].file_writer.add_summary(Summary(value=scalars), step, when)
+            self._waiting.pop(0)
 
     def state_dict(self) -> dict[str, Any]:
         with suppress(OSError):  # that is raised where something is recorded; a checkpoint shall not be lost by it

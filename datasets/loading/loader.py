@@ -159,7 +159,6 @@ class TrainLoader(_Loader):
         except (MemoryError, OverflowError) as error:
             raise ConfigError("train.sampler: an epoch of so many samples does not fit into memory") from error
         self.batches_per_epoch = len(self.starts) - 1
-        self._own = [self._part_of(start, end) for start, end in pairwise(self.starts)]
         if any(end - start < part[1] for start, end in pairwise(self.starts[-3:])):
             raise ConfigError(
                 f"train: {len(sampler)} images an epoch cannot be divided among {part[1]} processes: its last batch "
@@ -184,10 +183,10 @@ class TrainLoader(_Loader):
             if epoch != ordered:
                 order, ordered = np.asarray(self.sampler.order(epoch), np.int64), epoch
                 copies = _earlier(order)
-            own = self._own[position]
+            own = self._own(self.starts[position], self.starts[position + 1])
             yield Keys(epoch, order[own], copies[own])
 
-    def _part_of(self, start: int, end: int) -> slice:
+    def _own(self, start: int, end: int) -> slice:
         rank, parts = self.part
         return slice(start + (end - start) * rank // parts, start + (end - start) * (rank + 1) // parts)
 

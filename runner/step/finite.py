@@ -20,23 +20,30 @@ class FiniteCheck:
     Args:
         device: that of all tensors.
         parameters: whose gradients it will be asked of. If they are not all float32 on a CPU or a CUDA device, or the
-            processes have a part of each, norms are looked at, which go with everything.
+            processes have a part of each, norms are looked at, which go with everything. So they are where a gradient
+            is sparse or an expanded view.
     """
 
     def __init__(self, device: torch.device, parameters: Iterable[Tensor]) -> None:
+        self._found = torch.zeros((), device=device)
+        self._one = torch.ones((), device=device)
+        device = self._found.device  # with its number: "cuda" is not equal to "cuda:0"
         self._at_once = device.type in ("cpu", "cuda") and all(
             each.dtype == torch.float32 and each.device == device and not hasattr(each, "full_tensor")
             for each in parameters
         )
-        self._found = torch.zeros((), device=device)
-        self._one = torch.ones((), device=device)
 
     def __call__(self, loss: Tensor, gradients: list[Tensor]) -> bool:
-        if not self._at_once:
-            return are_finite([loss, *norms(gradients)])
-        self._found.zero_()
-        torch._amp_foreach_non_finite_check_and_unscale_([loss, *gradients], self._found, self._one)  # pyright: ignore
-        return not self._found.item()
+        if self._at_once:
+            self._found.zero_()
+            try:
+                torch._amp_foreach_non_finite_check_and_unscale_(  # pyright: ignore[reportPrivateImportUsage]
+                    [loss, *gradients], self._found, self._one
+                )
+                return not self._found.item()
+            except RuntimeError:
+                self._at_once = False
+        return are_finite([loss, *norms(gradients)])
 
 
 def are_finite(scalars: list[Tensor]) -> bool:

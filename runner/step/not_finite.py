@@ -52,7 +52,7 @@ def require_finite(runner: Runner) -> None:
     if what or not any(said):  # by a gradient one cannot tell any more which process has brought it in
         suspects = Suspects(runner, wrong or range(len(losses)))
         told = [*suspects.in_words(), suspects.save(runner.work_dir)]
-    what = next(filter(None, said), "the loss is finite, but the norm of its gradient is not")
+    what = next(filter(None, said), "the loss is finite, but its gradient is not")
     lines = [f"step {runner.step + 1} (epoch {runner.epoch + 1}): {what}. The weights are what they were before it."]
     if broken:
         lines.append(f"{_told(broken)} before it: the learning rate is too high for this model. {_last_whole(runner)}")

@@ -81,8 +81,7 @@ class Update:
             self.losses, logits = in_two_passes(lambda: self._gradients(batches), self.optimizer, parts)
         self.scaler.unscale_(self.optimizer)
         self._norm = None
-        is_own = self.world.size == len(self.losses) == 1
-        self._mean_loss = self.losses[0] if is_own else self.world.mean(torch.stack(self.losses).sum())
+        self._mean_loss = self.world.mean(sum(self.losses[1:], self.losses[0].clone()))
         self.stopwatch.switch(HOOKS)
         return self._mean_loss, logits
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from knoll.hooks.hook import Hook, Hooks
+from knoll.hooks.tensorboard import TensorBoard
 from knoll.runner import Runner
 
 
@@ -141,3 +146,46 @@ def test_states_are_kept_under_the_names_of_the_config():
     restored = Hooks(dict(b=Keeps(), a=Keeps()))
     restored.load_state_dict(state)
     assert [restored.by_name[name].value for name in "ab"] == [1, 2]
+
+
+def test_tensorboard_wakes_its_thread_once_a_second_and_for_every_evaluation(tiny, monkeypatch):
+    """What waits is written in order; what could not be written waits on."""
+    hook = TensorBoard()
+    runner: Any = SimpleNamespace(step=0)
+    hook.folder, written = Path("tensorboard"), []
+
+    class Writer:
+        full = False
+
+        def add_summary(self, summary, step, when):
+            if self.full:
+                raise OSError(28, "No space left on device")
+            written.append((step, {value.tag: value.simple_value for value in summary.value}))
+
+        def flush(self): ...
+
+    writer = Writer()
+    hook.writers = {name: SimpleNamespace(file_writer=writer, flush=writer.flush) for name in ("train", "val")}
+    clock = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def record(name, step, value):
+        runner.step = step
+        hook.record(runner, name, {"loss": value})
+
+    record("train", 1, 0.5)
+    record("train", 2, 0.25)
+    assert written == [(1, {"loss": 0.5})]
+    record("val", 2, 0.125)
+    assert written[1:] == [(2, {"loss": 0.25}), (2, {"loss": 0.125})]
+    record("train", 3, 1.0)
+    assert len(written) == 3
+    clock[0] += 1.5
+    record("train", 4, 2.0)
+    assert [step for step, _ in written] == [1, 2, 2, 3, 4]
+    record("train", 5, 4.0)
+    writer.full = True
+    hook.state_dict()
+    writer.full = False
+    hook.state_dict()
+    assert [step for step, _ in written] == [1, 2, 2, 3, 4, 5]

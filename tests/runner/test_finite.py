@@ -49,3 +49,14 @@ def test_the_largest_numbers_do_not_overflow():
     assert FiniteCheck(CPU, largest)(torch.tensor(1.0), largest)
     assert are_finite([torch.tensor(1e38), torch.tensor(1.0)])
     assert not are_finite([torch.tensor(1.0), torch.tensor(torch.nan)])
+
+
+def test_gradients_that_cannot_be_written_to_are_looked_at_all_the_same():
+    """Sparse ones, and those that a hook has put in their place as a view of one number."""
+    expanded, sparse = torch.tensor(1.0).expand(3, 3), torch.eye(3).to_sparse()
+    for made in (expanded, sparse):
+        check = FiniteCheck(CPU, [torch.ones(3, 3)])
+        assert check(torch.tensor(1.0), [torch.ones(2), made])
+        assert check(torch.tensor(1.0), [made])
+        assert not check(torch.tensor(1.0), [made, torch.tensor([torch.nan])])
+        assert not check(torch.tensor(1.0), [made * torch.inf])

@@ -116,7 +116,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_too(normalised, precision, 
     assert len(seen) == 2  # the third is not taken
     assert sha(runner.model) == seen[-1]
     said = str(error.value)
-    assert said.startswith("step 3 (epoch 1): the loss is finite, but the norm of its gradient is not.")
+    assert said.startswith("step 3 (epoch 1): the loss is finite, but its gradient is not.")
     assert f"All images of that batch: {', '.join(names_of(runner, range(2, 3)))}\n" in said
 
 
